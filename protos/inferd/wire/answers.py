@@ -1,0 +1,50 @@
+"""Writing a ModelInferResponse: a serialised head, raw outputs appended to it in one copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inferd.protos.oip_pb2 import ModelInferResponse
+from inferd.wire.tensors import Buffer
+
+_ID_TAG = b"\x1a"  # field 3, length-delimited
+_RAW_TAG = b"\x32"  # field 6, length-delimited
+
+OutputHead = tuple[str, str, tuple[int, ...]]
+"""Name, datatype and shape of one output."""
+
+
+def answer_head(model: str, version: int, outputs: Sequence[OutputHead]) -> bytes:
+    """The part of an answer that does not depend on the call: worth keeping per shape."""
+    head = ModelInferResponse(model_name=model, model_version=str(version))
+    for name, datatype, shape in outputs:
+        head.outputs.add(name=name, datatype=datatype, shape=shape)
+    return head.SerializeToString()
+
+
+def assemble_answer(head: bytes, request_id: str, raw: Sequence[Buffer]) -> bytes:
+    """The serialised ModelInferResponse: `raw` are the outputs' bytes, in the head's order.
+
+    Protobuf lets fields come in any order, so the tensors are copied once, here.
+    """
+    pieces: list[Buffer] = [head]
+    if request_id:
+        encoded = request_id.encode()
+        pieces += (_ID_TAG, _varint(len(encoded)), encoded)
+    for tensor in raw:
+        pieces += (_RAW_TAG, _varint(len(tensor)), tensor)
+    return b"".join(pieces)
+
+
+def _varint(value: int) -> bytes:
+    if value < 128:
+        return _SHORT[value]
+    encoded = bytearray()
+    while value > 127:
+        encoded.append(value & 127 | 128)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+_SHORT = [bytes([value]) for value in range(128)]

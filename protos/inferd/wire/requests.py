@@ -1,0 +1,233 @@
+"""Reading a ModelInferRequest: a bounded parse, tensors as views into the request's bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.message import DecodeError
+
+from inferd.protos.oip_pb2 import InferParameter, ModelInferRequest
+from inferd.wire.contents import raw_contents
+from inferd.wire.errors import InvalidRequest, Unimplemented
+from inferd.wire.tensors import Buffer
+
+SMALL_REQUEST = 32 * 1024
+"""Up to this size in bytes protobuf copies tensors faster than Python finds them."""
+
+MAX_FIELDS = 256
+"""Inputs, outputs, parameters or raw tensors of one request, and fields of one input."""
+
+MAX_RANK = 32
+"""Dimensions of one tensor."""
+
+_INPUTS, _RAW = 5, 7  # field numbers of ModelInferRequest
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
+
+InputHead = tuple[str, str, tuple[int, ...]]
+"""Name, datatype and shape of one input, as they arrived."""
+
+Parameter = bool | int | float | str
+
+
+class InferMessage:
+    """One ModelInferRequest. `inputs` and `outputs` keep the request's order."""
+
+    __slots__ = ("_message", "_raw", "id", "inputs", "model", "outputs", "version")
+
+    def __init__(self, payload: bytes) -> None:
+        """Parse the head of `payload`; the tensors' contents are looked at later, by `buffers`.
+
+        Raises `InvalidRequest` for bytes that are no such message, and for more fields than
+        any honest request has, before they cost memory.
+        """
+        self._message, self._raw = _parse(payload)
+        message = self._message
+        self.model = message.model_name
+        self.version = message.model_version
+        self.id = message.id
+        inputs = message.inputs
+        if len(inputs) > MAX_FIELDS or len(message.outputs) > MAX_FIELDS:
+            raise _too_large()
+        for position, each in enumerate(inputs):
+            if len(each.shape) > MAX_RANK:
+                raise InvalidRequest(
+                    f"an input has {len(each.shape)} dimensions, at most {MAX_RANK} are taken",
+                    reason="STRUCTURE_TOO_LARGE",
+                    field=f"inputs[{position}].shape",
+                )
+        self.inputs: tuple[InputHead, ...] = tuple(
+            [(each.name, each.datatype, tuple(each.shape)) for each in inputs]
+        )
+        self.outputs: tuple[str, ...] = tuple([each.name for each in message.outputs])
+
+    def buffers(self) -> Sequence[Buffer]:
+        """The raw bytes of every input, in the request's order.
+
+        Raises `InvalidRequest` where data is missing, given twice or does not fit its datatype
+        (typed contents only: raw bytes are checked against the model's signature).
+        """
+        message, raw = self._message, self._raw
+        if raw:
+            for index, each in enumerate(message.inputs):
+                if each.HasField("contents"):
+                    raise InvalidRequest(
+                        f"contents field must not be specified when using raw_input_contents "
+                        f"for input '{each.name}'",
+                        field=f"inputs[{index}].contents",
+                    )
+            if len(raw) != len(message.inputs):
+                raise InvalidRequest(
+                    f"raw_input_contents has {len(raw)} entries, the request has "
+                    f"{len(message.inputs)} inputs: unable to find data for each of them",
+                    field="raw_input_contents",
+                )
+            return raw
+        buffers: list[Buffer] = []
+        for index, (each, (name, datatype, shape)) in enumerate(
+            zip(message.inputs, self.inputs, strict=True)
+        ):
+            if not each.HasField("contents") and 0 not in shape:
+                raise InvalidRequest(
+                    f"unable to find data for input tensor '{name}': neither "
+                    "raw_input_contents nor contents is given",
+                    field=f"inputs[{index}].contents",
+                )
+            buffers.append(
+                raw_contents(each.contents, name, datatype, shape, f"inputs[{index}].contents")
+            )
+        return buffers
+
+    def parameters(self) -> dict[str, Parameter] | None:
+        """The request's parameters; None where there are none.
+
+        Raises `InvalidRequest` for one without a value or with a uint64 that is not `priority`.
+        """
+        if not self._message.parameters:
+            return None
+        if len(self._message.parameters) > MAX_FIELDS:
+            raise _too_large()
+        return {
+            key: _parameter(key, value) for key, value in sorted(self._message.parameters.items())
+        }
+
+    def refuse_tensor_parameters(self) -> None:
+        """Raise `Unimplemented` for a tensor parameter that asks for what is not offered."""
+        for each in (*self._message.inputs, *self._message.outputs):
+            for key in each.parameters:
+                if key.startswith("shared_memory_"):
+                    raise Unimplemented(
+                        f"'{each.name}' asks for shared memory, which this server does not offer; "
+                        "send the tensor in the message"
+                    )
+                if key == "classification":
+                    raise Unimplemented(
+                        f"'{each.name}' asks for classification, which this server does not offer; "
+                        "take the output's values"
+                    )
+
+
+def _parse(payload: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]:
+    try:
+        if len(payload) <= SMALL_REQUEST:
+            message = ModelInferRequest.FromString(payload)
+            return message, message.raw_input_contents
+        head, raw = _split(payload)
+        return ModelInferRequest.FromString(head), raw
+    except (DecodeError, IndexError) as error:
+        raise InvalidRequest(
+            f"the {len(payload)} bytes received are not an inference.ModelInferRequest",
+            reason="MALFORMED_MESSAGE",
+        ) from error
+
+
+def _split(payload: bytes) -> tuple[bytes, list[memoryview]]:
+    """The request without its raw tensors, and views of those: no byte of a tensor is copied.
+
+    Field layout: https://protobuf.dev/programming-guides/encoding/.
+    """
+    view = memoryview(payload)
+    head: list[memoryview] = []
+    raw: list[memoryview] = []
+    counts: dict[int, int] = {}
+    at, kept, size = 0, 0, len(payload)
+    while at < size:
+        start = at
+        tag, at = _varint(payload, at)
+        number, kind = tag >> 3, tag & 7
+        counts[number] = counts.get(number, 0) + 1
+        if counts[number] > MAX_FIELDS:
+            raise _too_large()
+        if kind == _BYTES:
+            length, at = _varint(payload, at)
+            if number == _RAW:
+                head.append(view[kept:start])
+                raw.append(view[at : at + length])
+                kept = at + length
+            elif number == _INPUTS:
+                _count_fields(payload, at, at + length)
+            at += length
+        elif kind == _VARINT:
+            _, at = _varint(payload, at)
+        elif kind in (_FIXED64, _FIXED32):
+            at += 8 if kind == _FIXED64 else 4
+        else:
+            raise DecodeError
+    if at != size:
+        raise DecodeError
+    head.append(view[kept:])
+    return b"".join(head), raw
+
+
+def _count_fields(payload: bytes, at: int, end: int) -> None:
+    fields = 0
+    while at < end:
+        tag, at = _varint(payload, at)
+        fields += 1
+        if fields > MAX_FIELDS:
+            raise _too_large()
+        if tag & 7 == _BYTES:
+            length, at = _varint(payload, at)
+            at += length
+        elif tag & 7 == _VARINT:
+            _, at = _varint(payload, at)
+        else:
+            at += 8 if tag & 7 == _FIXED64 else 4
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = data[at]
+    if value < 128:
+        return value, at + 1
+    value &= 127
+    for shift in range(7, 70, 7):
+        at += 1
+        byte = data[at]
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at + 1
+    raise DecodeError
+
+
+def _parameter(key: str, parameter: InferParameter) -> Parameter:
+    choice = parameter.WhichOneof("parameter_choice")
+    if choice is None:
+        raise InvalidRequest(
+            f"parameter '{key}' has no value; set one of bool_param, int64_param, double_param "
+            "and string_param",
+            field=f"parameters[{key}]",
+        )
+    if choice == "uint64_param" and key != "priority":
+        raise InvalidRequest(
+            f"invalid value type for '{key}': uint64_param is for 'priority' alone; "
+            "use int64_param",
+            field=f"parameters[{key}]",
+        )
+    value: Parameter = getattr(parameter, choice)
+    return value
+
+
+def _too_large() -> InvalidRequest:
+    return InvalidRequest(
+        f"the request has more than {MAX_FIELDS} inputs, outputs, parameters or fields in one input",
+        reason="STRUCTURE_TOO_LARGE",
+    )

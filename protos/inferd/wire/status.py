@@ -1,0 +1,71 @@
+"""One table from errors to gRPC status, and the details that travel with it (google.rpc)."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from inferd.wire import errors
+
+DOMAIN = "inferd"
+"""`domain` of every google.rpc.ErrorInfo that this server sends."""
+
+DETAILS_KEY = "grpc-status-details-bin"
+"""Trailing metadata key of the serialised google.rpc.Status (gRPC's richer error model)."""
+
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""Trailing metadata key that tells a gRPC client when to retry, in ms; -1 says never (gRFC A6)."""
+
+MESSAGE_LIMIT = 512
+"""Longer status messages push trailers beyond the 16 KB that clients accept, hiding the code."""
+
+STATUS: dict[type[errors.ServingError], grpc.StatusCode] = {
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Cancelled: grpc.StatusCode.CANCELLED,
+    errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    errors.LoadFailed: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Internal: grpc.StatusCode.INTERNAL,
+}
+"""The gRPC code of each branch of the tree; a leaf has the code of its nearest ancestor here."""
+
+
+def code_of(error: errors.ServingError) -> grpc.StatusCode:
+    """The gRPC status code for an error."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return grpc.StatusCode.INTERNAL
+
+
+def message_of(error: errors.ServingError) -> str:
+    """The message in at most 512 printable characters."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in error.message)
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+
+
+def trailers_of(error: errors.ServingError) -> tuple[tuple[str, bytes | str], ...]:
+    """Trailing metadata: the details, and when to retry if that makes sense."""
+    code = code_of(error)
+    status = Status(code=code.value[0], message=message_of(error))
+    info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    status.details.add().Pack(info)
+    if error.field is not None:
+        violation = BadRequest.FieldViolation(field=error.field, description=message_of(error))
+        status.details.add().Pack(BadRequest(field_violations=[violation]))
+    pushback = None
+    if error.retry_after is not None:
+        delay = Duration()
+        delay.FromNanoseconds(int(error.retry_after * 1e9))
+        status.details.add().Pack(RetryInfo(retry_delay=delay))
+        pushback = str(max(1, round(error.retry_after * 1000)))
+    elif code is grpc.StatusCode.UNAVAILABLE or code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        pushback = None if code is grpc.StatusCode.UNAVAILABLE else "-1"
+    details: tuple[tuple[str, bytes | str], ...] = ((DETAILS_KEY, status.SerializeToString()),)
+    return details if pushback is None else (*details, (PUSHBACK_KEY, pushback))
