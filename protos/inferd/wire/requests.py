@@ -112,7 +112,11 @@ class InferMessage:
 
     def refuse_tensor_parameters(self) -> None:
         """Raise `Unimplemented` for a tensor parameter that asks for what is not offered."""
-        for each in (*self._message.inputs, *self._message.outputs):
+        tensors: list[
+            ModelInferRequest.InferInputTensor | ModelInferRequest.InferRequestedOutputTensor
+        ]
+        tensors = [*self._message.inputs, *self._message.outputs]
+        for each in tensors:
             for key in each.parameters:
                 if key.startswith("shared_memory_"):
                     raise Unimplemented(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from itertools import pairwise
 
 Buffer = bytes | bytearray | memoryview
 
@@ -25,7 +26,7 @@ def decode_bytes(raw: Buffer, count: int) -> list[bytes]:
     Raises `ValueError` where the framing is broken or holds more or fewer elements.
     """
     offsets = element_offsets(raw, count)
-    return [bytes(raw[start + 4 : end]) for start, end in zip(offsets, offsets[1:], strict=False)]
+    return [bytes(raw[start + 4 : end]) for start, end in pairwise(offsets)]
 
 
 def element_offsets(raw: Buffer, count: int) -> list[int]:

@@ -1,0 +1,1 @@
+"""What server and worker share: the link between processes, settings, telemetry."""

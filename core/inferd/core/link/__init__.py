@@ -1,0 +1,1 @@
+"""How processes talk: frozen messages over socket pairs, tensors in shared arenas."""

@@ -1,0 +1,1 @@
+"""The supervisor, the gateway and the command line."""

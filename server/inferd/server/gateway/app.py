@@ -1,0 +1,152 @@
+"""The gateway put together: dataplane, services and door, driven by the supervisor."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from inferd.core.link.messages import (
+    AddDeployment,
+    AddInstance,
+    CommandAnswer,
+    DeploymentDrained,
+    DrainGateway,
+    FromGateway,
+    FromLinkedWorker,
+    InstanceAttached,
+    ListenFailed,
+    Listening,
+    PublishModel,
+    PublishServer,
+    StartGateway,
+    ToGateway,
+)
+from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
+from inferd.core.telemetry.logs import get_logger
+from inferd.protos.services import INFERENCE_SERVICE
+from inferd.server.gateway.commands import RepositoryCommands
+from inferd.server.gateway.dataplane import Dataplane
+from inferd.server.gateway.rpc.completion_queue import CompletionQueueDoor
+from inferd.server.gateway.rpc.core import DoorError
+from inferd.server.gateway.rpc.health import SERVICE as HEALTH_SERVICE
+from inferd.server.gateway.rpc.health import Health
+from inferd.server.gateway.rpc.inference import InferenceService
+from inferd.server.gateway.rpc.reflection import Reflection
+from inferd.server.gateway.scheduling.instance import Link
+
+_log = get_logger(__name__)
+
+_COLD_THREADS = 2
+"""Threads for everything but inference: enough for probes while one writes a long answer."""
+
+Control = MessageSocket[FromGateway, ToGateway]
+
+
+class Gateway:
+    """Does what the supervisor says, message by message, until it drains or the supervisor goes."""
+
+    def __init__(self, control: Control, start: StartGateway) -> None:
+        """Build all parts; `open` binds the address. Raises `DoorError`."""
+        self._control = control
+        self._ready = False
+        self._commands = RepositoryCommands(control.send)
+        self._pool = ThreadPoolExecutor(_COLD_THREADS, thread_name_prefix="cold")
+        self._dataplane = Dataplane(
+            max_message_bytes=start.max_message_bytes,
+            max_request_time=start.max_request_time,
+            max_arena_bytes=start.max_arena_bytes,
+            drained=self._drained,
+            changed=self._changed,
+        )
+        table = self._dataplane.table
+        self._health = Health(
+            server_ready=lambda: self._ready,
+            model_known=lambda name: name in table.models(),
+            model_ready=table.is_ready,
+        )
+        inference = InferenceService(
+            self._dataplane,
+            self._pool,
+            server_ready=lambda: self._ready,
+            command=self._commands.perform if start.repository_control else None,
+        )
+        reflection = Reflection([INFERENCE_SERVICE, HEALTH_SERVICE])
+        methods = {**inference.methods(), **self._health.methods(), **reflection.methods()}
+        self._door = CompletionQueueDoor(methods, max_message_bytes=start.max_message_bytes)
+
+    def open(self, address: str) -> str:
+        """Listen at HOST:PORT; returns it with the port bound. Raises `DoorError`."""
+        bound = self._door.bind(address)
+        self._dataplane.start()
+        self._door.start()
+        # What lives now lives as long as the process: later collections need not look at it.
+        gc.collect()
+        gc.freeze()
+        return bound
+
+    def run(self) -> None:
+        """Follow the supervisor's messages until the gateway is drained or the supervisor gone."""
+        try:
+            while True:
+                message, fds = self._control.receive_with_fds()
+                self._follow(message, fds)
+        except PeerGone:
+            pass  # drained, or orphaned: either way this process is of no use any more
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _follow(self, message: ToGateway, fds: list[int]) -> None:
+        match message:
+            case AddDeployment():
+                self._dataplane.add_deployment(message)
+            case AddInstance(deployment, instance, device):
+                link: Link = MessageSocket(adopt(fds.pop()), FromLinkedWorker)
+                self._dataplane.attach(deployment, instance, device, link)
+                self._control.send(InstanceAttached(instance))
+            case PublishModel():
+                self._dataplane.publish(message)
+            case PublishServer(ready):
+                self._ready = ready
+                self._changed()
+            case CommandAnswer():
+                self._commands.answered(message)
+            case DrainGateway(grace):
+                threading.Thread(target=self._drain, args=(grace,), name="drain").start()
+            case StartGateway():
+                _log.error("started twice: the second start is ignored")
+        for fd in fds:
+            os.close(fd)
+
+    def _drain(self, grace: float) -> None:
+        self._ready = False
+        self._changed()
+        self._door.drain(grace)
+        self._dataplane.stop()
+        self._control.hang_up()
+
+    def _drained(self, deployment: int) -> None:
+        self._control.send(DeploymentDrained(deployment))
+
+    def _changed(self) -> None:
+        self._health.changed()
+
+
+def serve(control: Control) -> int:
+    """Run a gateway on a fresh control connection; returns the exit code."""
+    try:
+        start, _ = control.receive_with_fds()
+    except PeerGone:
+        return 0
+    if not isinstance(start, StartGateway):
+        _log.error("the first message was no StartGateway", message=type(start).__name__)
+        return 1
+    try:
+        gateway = Gateway(control, start)
+        address = gateway.open(start.address)
+    except DoorError as error:
+        control.send(ListenFailed(str(error)))
+        return 1
+    control.send(Listening(address))
+    gateway.run()
+    return 0

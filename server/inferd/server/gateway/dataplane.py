@@ -1,0 +1,207 @@
+"""Where requests meet models: resolve, admit, queue; and what is known of all models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import monotonic, time
+from typing import Protocol
+
+from inferd.core.link.messages import AddDeployment, PublishModel
+from inferd.server.gateway.admission.admission import Admission
+from inferd.server.gateway.admission.parameters import read_parameters
+from inferd.server.gateway.admission.plan import Plan
+from inferd.server.gateway.routing.table import RoutingTable
+from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.dispatcher import Dispatcher
+from inferd.server.gateway.scheduling.instance import Instance, Link
+from inferd.server.gateway.scheduling.lane import Lane
+from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
+from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.wire.answers import assemble_answer
+from inferd.wire.errors import DeadlineExceeded, ServingError
+from inferd.wire.requests import InferMessage
+from inferd.wire.tensors import Buffer
+
+_DEPTH = {"cpu": 1, "cuda": 2}
+"""Batches outstanding per worker: copying the next overlaps computing only on a device of its own;
+on a CPU a second one makes batches smaller and costs throughput."""
+
+
+class InferCall(Protocol):
+    """What the dataplane needs of a call, whichever door it came through."""
+
+    payload: bytes
+    deadline: float
+    on_cancel: Callable[[], None] | None
+
+    def reply(self, payload: bytes) -> None:
+        """Answer with a serialised ModelInferResponse."""
+
+    def fail(self, error: ServingError) -> None:
+        """Answer with an error."""
+
+
+class Dataplane:
+    """The same for every door: serialised requests in, serialised answers out.
+
+    `infer` is called on a door's thread; deployments and models come from the supervisor's.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_message_bytes: int,
+        max_request_time: float,
+        max_arena_bytes: int,
+        drained: Callable[[int], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """Sizes in bytes, time in seconds.
+
+        `drained` hears the number of an emptied deployment, `changed` that readiness may differ.
+        """
+        self.table = RoutingTable()
+        self._max_message_bytes = max_message_bytes
+        self._max_request_time = max_request_time
+        self._max_arena_bytes = max_arena_bytes
+        self._drained = drained
+        self._changed = changed
+        self._dispatcher = Dispatcher(now=monotonic, drained=self._forget, changed=changed)
+        self._deployments: dict[int, Deployment] = {}
+        self._admissions: dict[Deployment, Admission] = {}
+        self._statistics: dict[tuple[str, int], Statistics] = {}
+
+    def start(self) -> None:
+        """Begin to listen to workers."""
+        self._dispatcher.start()
+
+    def stop(self) -> None:
+        """Close every link. No answer is sent any more."""
+        self._dispatcher.stop()
+
+    def infer(self, call: InferCall) -> None:
+        """Take a serialised ModelInferRequest and see to it that the call is answered, once."""
+        arrived = monotonic()
+        deployment: Deployment | None = None
+        try:
+            message = InferMessage(call.payload)
+            deployment = self.table.resolve(message.model, message.version)
+            admission = self._admissions[deployment]
+            plan = admission.plan(message)
+            message.refuse_tensor_parameters()
+            lane = plan.lane
+            deadline = min(call.deadline, arrived + self._max_request_time)
+            parameters = message.parameters()
+            if parameters is not None:
+                asked = read_parameters(parameters)
+                if asked.timeout is not None:
+                    deadline = min(deadline, arrived + asked.timeout)
+                if asked.custom and deployment.info.takes_parameters:
+                    lane = admission.lane_with(lane, asked.custom)
+            buffers = plan.arrange(message.buffers())
+            if deadline <= arrived:
+                raise DeadlineExceeded("Request timeout expired before it was queued")
+            request = InferRequest(
+                lane, plan, buffers, arrived=arrived, deadline=deadline, id=message.id, call=call
+            )
+            call.on_cancel = partial(self._dispatcher.cancel, deployment, request)
+            self._dispatcher.submit(deployment, request)
+        except ServingError as error:
+            call.fail(error)
+            if deployment is not None:
+                with self._dispatcher.lock:
+                    deployment.statistics.failed(int((monotonic() - arrived) * 1e9))
+
+    def add_deployment(self, message: AddDeployment) -> None:
+        """Make a deployment ready for instances; nothing is routed to it yet."""
+        key = (message.model, message.version)
+        statistics = self._statistics.setdefault(key, Statistics())
+        info = DeploymentInfo(
+            number=message.deployment,
+            model=message.model,
+            version=message.version,
+            platform=message.platform,
+            signature=message.signature,
+            takes_parameters=message.takes_parameters,
+            max_queue_size=message.max_queue_size,
+            max_queue_delay=message.max_queue_delay,
+            instances=message.instances,
+        )
+        deployment = Deployment(
+            info,
+            statistics,
+            max_batch_bytes=self._max_message_bytes,
+            now=monotonic,
+            epoch_ms=lambda: int(time() * 1000),
+        )
+        self._admissions[deployment] = Admission(
+            message.model,
+            message.version,
+            message.signature,
+            max_tensor_bytes=self._max_message_bytes,
+        )
+        self._deployments[message.deployment] = deployment
+        self._dispatcher.add(deployment)
+
+    def attach(self, deployment: int, instance: int, device: str, link: Link) -> None:
+        """Give a deployment one more worker."""
+        depth = _DEPTH[device.partition(":")[0]]
+        added = Instance(instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes)
+        self._dispatcher.attach(self._deployments[deployment], added)
+
+    def publish(self, message: PublishModel) -> None:
+        """Route a model's requests anew; deployments it no longer names are drained."""
+        before = self._routed(message.model)
+        self.table.publish(message, self._deployments)
+        for deployment in before - self._routed(message.model):
+            self._dispatcher.drain(deployment)
+        self._changed()
+
+    def statistics(self, model: str, version: int, read: Callable[[Statistics], None]) -> None:
+        """Let `read` look at the counts of a version while they stand still."""
+        with self._dispatcher.lock:
+            read(self._statistics[model, version])
+
+    def _routed(self, model: str) -> set[Deployment]:
+        versions = self.table.models().get(model, {})
+        return {each.deployment for each in versions.values() if each.deployment is not None}
+
+    def _forget(self, number: int) -> None:
+        deployment = self._deployments.pop(number)
+        del self._admissions[deployment]
+        self._drained(number)
+
+
+class InferRequest(Pending):
+    """A request that answers its call."""
+
+    __slots__ = ("_call", "_id", "_plan")
+
+    def __init__(
+        self,
+        lane: Lane,
+        plan: Plan,
+        buffers: Sequence[Buffer | None],
+        *,
+        arrived: float,
+        deadline: float,
+        id: str,  # noqa: A002  # the protocol's word
+        call: InferCall,
+    ) -> None:
+        super().__init__(lane, plan.rows, buffers, arrived, deadline)
+        self._plan = plan
+        self._id = id
+        self._call = call
+
+    def answered(self, layout: OutputLayout, outputs: Sequence[Buffer]) -> None:
+        """Assemble the answer and send it. Raises `OutputInvalid`."""
+        head = self._plan.head(layout)
+        selected = self._plan.selected
+        if selected is not None:
+            outputs = [outputs[index] for index in selected]
+        self._call.reply(assemble_answer(head, self._id, outputs))
+
+    def failed(self, error: ServingError) -> None:
+        """Send the error."""
+        self._call.fail(error)

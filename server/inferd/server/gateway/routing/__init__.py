@@ -1,0 +1,1 @@
+"""Which deployment a model's name and version lead to."""

@@ -1,0 +1,69 @@
+"""What a door hands to the services: calls, free of the library that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from inferd.wire.errors import ServingError
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+class UnaryCall(Protocol):
+    """One request, to be answered once. `deadline` is in monotonic seconds, infinite for none.
+
+    `on_cancel` is called, if set, when the caller goes away or its deadline passes before the
+    answer. Answering a call that is gone does nothing.
+    """
+
+    method: str
+    metadata: Metadata
+    payload: bytes
+    deadline: float
+    on_cancel: Callable[[], None] | None
+
+    def reply(self, payload: bytes) -> None:
+        """Answer with a serialised message."""
+
+    def fail(self, error: ServingError) -> None:
+        """Answer with an error."""
+
+
+class StreamCall(Protocol):
+    """A call with a stream in at least one direction. Nothing here blocks."""
+
+    method: str
+    metadata: Metadata
+    deadline: float
+    on_cancel: Callable[[], None] | None
+
+    def receive(self, on_message: Callable[[bytes | None], None]) -> None:
+        """Ask for the caller's next message; None says that it has sent its last."""
+
+    def send(self, payload: bytes) -> None:
+        """Send a message after those sent before."""
+
+    def finish(self) -> None:
+        """End the call well, after everything sent."""
+
+    def fail(self, error: ServingError) -> None:
+        """End the call with an error, after everything sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """A method with one request and one response."""
+
+    handle: Callable[[UnaryCall], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A method with a stream of requests, of responses or of both."""
+
+    handle: Callable[[StreamCall], None]
+
+
+Method = Unary | Stream

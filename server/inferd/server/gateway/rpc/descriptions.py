@@ -1,0 +1,113 @@
+"""What the protocol says of a model: metadata, configuration, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inferd.core.link.messages import Pinning
+from inferd.protos.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
+from inferd.protos.oip_pb2 import (
+    InferBatchStatistics,
+    ModelMetadataResponse,
+    ModelStatistics,
+    StatisticDuration,
+)
+from inferd.server.gateway.scheduling.deployment import DeploymentInfo
+from inferd.server.gateway.scheduling.statistics import Duration, Statistics
+from inferd.wire.dtypes import DATATYPES
+from inferd.wire.signature import TensorSpec
+
+
+def metadata_of(info: DeploymentInfo, versions: Iterable[int]) -> ModelMetadataResponse:
+    """The model's metadata; free dimensions, the batch among them, are -1."""
+    metadata = ModelMetadataResponse(
+        name=info.model, versions=[str(each) for each in versions], platform=info.platform
+    )
+    for specs, listed in (
+        (info.signature.inputs, metadata.inputs),
+        (info.signature.outputs, metadata.outputs),
+    ):
+        for spec in specs:
+            listed.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+    return metadata
+
+
+def config_of(info: DeploymentInfo) -> ModelConfig:
+    """The model's configuration in Triton's terms: `dims` without the batch dimension."""
+    signature = info.signature
+    config = ModelConfig(
+        name=info.model,
+        platform=info.platform,
+        backend="inferd",
+        max_batch_size=signature.max_batch_size,
+    )
+    config.version_policy.specific.versions.append(info.version)
+    for spec in signature.inputs:
+        config.input.add(
+            name=spec.name,
+            data_type=_data_type(spec),
+            dims=_dims(spec, signature.max_batch_size),
+            optional=spec.optional,
+        )
+    for spec in signature.outputs:
+        config.output.add(
+            name=spec.name, data_type=_data_type(spec), dims=_dims(spec, signature.max_batch_size)
+        )
+    if signature.max_batch_size:
+        batching = config.dynamic_batching
+        batching.max_queue_delay_microseconds = int(info.max_queue_delay * 1e6)
+        batching.default_queue_policy.max_queue_size = info.max_queue_size
+    config.model_transaction_policy.decoupled = False
+    for device, count in _count_devices(info.instances).items():
+        group = config.instance_group.add(name=f"{info.model}_{device}", count=count)
+        if device.startswith("cuda:"):
+            group.kind = ModelInstanceGroup.KIND_GPU
+            group.gpus.append(int(device.partition(":")[2]))
+        else:
+            group.kind = ModelInstanceGroup.KIND_CPU
+    return config
+
+
+def statistics_of(model: str, version: int, statistics: Statistics) -> ModelStatistics:
+    """The counts of one version; durations in nanoseconds."""
+    report = ModelStatistics(
+        name=model,
+        version=str(version),
+        last_inference=statistics.last_inference,
+        inference_count=statistics.inference_count,
+        execution_count=statistics.execution_count,
+    )
+    stats = report.inference_stats
+    for name in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"):
+        getattr(stats, name).CopyFrom(_duration(getattr(statistics, name)))
+    for size, batch in sorted(statistics.batches.items()):
+        report.batch_stats.append(
+            InferBatchStatistics(
+                batch_size=size,
+                compute_input=_duration(batch.compute_input),
+                compute_infer=_duration(batch.compute_infer),
+                compute_output=_duration(batch.compute_output),
+            )
+        )
+    return report
+
+
+def _duration(duration: Duration) -> StatisticDuration:
+    return StatisticDuration(count=duration.count, ns=duration.ns)
+
+
+def _data_type(spec: TensorSpec) -> int:
+    datatype = DATATYPES.get(spec.datatype)
+    return DataType.Value("TYPE_INVALID" if datatype is None else datatype.config_name)
+
+
+def _dims(spec: TensorSpec, max_batch_size: int) -> tuple[int, ...]:
+    batched = max_batch_size > 0 and spec.dims is not None
+    return spec.shape[1:] if batched else spec.shape
+
+
+def _count_devices(pinnings: Iterable[Pinning]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for pinning in pinnings:
+        counts[pinning.device] = counts.get(pinning.device, 0) + 1
+    return counts

@@ -1,0 +1,104 @@
+"""A unary call on grpcio's completion queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from time import monotonic, time
+from typing import Any
+
+from inferd.core.telemetry.logs import get_logger
+from inferd.server.gateway.rpc.call import Metadata
+from inferd.server.gateway.rpc.core import cygrpc
+from inferd.wire.errors import InvalidRequest, ServingError, Unexpected
+from inferd.wire.status import code_of, message_of, trailers_of
+
+_log = get_logger(__name__)
+
+_NO_FLAGS = 0
+_OK = cygrpc.StatusCode.ok
+
+
+class QueuedUnaryCall:
+    """Answers through operations on the completion queue, from any thread.
+
+    Operation objects own memory of the C core: each batch gets fresh ones.
+    """
+
+    __slots__ = ("_call", "_handle", "deadline", "metadata", "method", "on_cancel", "payload")
+
+    def __init__(self, event: Any, method: str, handle: Callable[[QueuedUnaryCall], None]) -> None:
+        """`event` announces the call; the message is still to come."""
+        self.method = method
+        self.metadata: Metadata = event.invocation_metadata
+        self.payload = b""
+        self.deadline = monotonic_deadline(event.call_details.deadline)
+        self.on_cancel: Callable[[], None] | None = None
+        self._handle = handle
+        self._call = event.call
+        self._call.start_server_batch(
+            (cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message
+        )
+        self._call.start_server_batch(
+            (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_close
+        )
+
+    def reply(self, payload: bytes) -> None:
+        """Answer with a serialised message."""
+        self.on_cancel = None
+        self._call.start_server_batch(
+            (
+                cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
+                cygrpc.SendMessageOperation(payload, _NO_FLAGS),
+                cygrpc.SendStatusFromServerOperation((), _OK, b"", _NO_FLAGS),
+            ),
+            ignore,
+        )
+
+    def fail(self, error: ServingError) -> None:
+        """Answer with an error."""
+        self.on_cancel = None
+        self._call.start_server_batch(
+            (cygrpc.SendInitialMetadataOperation((), _NO_FLAGS), status_operation(error)), ignore
+        )
+
+    def _on_message(self, event: Any) -> None:
+        payload = event.batch_operations[0].message()
+        if payload is None:
+            self.fail(InvalidRequest("the call ended without a message", reason="NO_MESSAGE"))
+            return
+        self.payload = payload
+        try:
+            self._handle(self)
+        except ServingError as error:
+            self.fail(error)
+        except Exception as error:  # the last resort: a fault of ours never stops the door
+            self.fail(unexpected(error, self.method))
+
+    def _on_close(self, event: Any) -> None:
+        if self.on_cancel is not None and event.batch_operations[0].cancelled():
+            on_cancel, self.on_cancel = self.on_cancel, None
+            on_cancel()
+
+
+def ignore(event: object) -> None:
+    """What happens when an operation of no consequence has ended."""
+
+
+def status_operation(error: ServingError) -> Any:
+    """The operation that ends a call with this error."""
+    return cygrpc.SendStatusFromServerOperation(
+        trailers_of(error), code_of(error).value[0], message_of(error).encode(), _NO_FLAGS
+    )
+
+
+def monotonic_deadline(epoch: float) -> float:
+    """A gRPC deadline, a moment of the wall clock, in monotonic seconds; infinite for none."""
+    return inf if epoch == inf else monotonic() + (epoch - time())
+
+
+def unexpected(error: BaseException, method: str) -> Unexpected:
+    """Log an error that nobody foresaw, in full; the caller gets its id only."""
+    error_id = f"{id(error) & 0xFFFFFFFF:08x}-{int(time() * 1000) & 0xFFFFFF:06x}"
+    _log.error("unexpected error", method=method, error_id=error_id, exc_info=error)
+    return Unexpected(f"an unexpected error was logged under id {error_id}")

@@ -1,0 +1,1 @@
+"""Queues, batches and the instances that run them."""

@@ -1,0 +1,265 @@
+"""One generation of one model version: its queue, its instances, and what happens between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from inferd.core.link.messages import OutputOverflow, Pinning
+from inferd.core.link.sockets import PeerGone
+from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance, rows_of
+from inferd.server.gateway.scheduling.pending import Pending, Piece
+from inferd.server.gateway.scheduling.queue import Queue
+from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.wire.errors import (
+    ArenaFull,
+    DeadlineExceeded,
+    ModelNotReady,
+    OutputInvalid,
+    ServingError,
+    WorkerLost,
+)
+from inferd.wire.signature import Signature
+from inferd.wire.tensors import Buffer
+
+RESTART_HINT = 1.0
+"""Seconds after which a caller of a lost worker may try again: about what a reload takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentInfo:
+    """What a deployment serves and within which limits."""
+
+    number: int
+    model: str
+    version: int
+    platform: str
+    signature: Signature
+    takes_parameters: bool
+    max_queue_size: int
+    max_queue_delay: float
+    instances: tuple[Pinning, ...]
+
+
+class Deployment:
+    """Hands what waits to instances that are free and settles what comes back.
+
+    Not thread-safe: called under the scheduler's lock, except for `settle`, which the one
+    thread that reads the links calls.
+    """
+
+    def __init__(
+        self,
+        info: DeploymentInfo,
+        statistics: Statistics,
+        *,
+        max_batch_bytes: int,
+        now: Callable[[], float],
+        epoch_ms: Callable[[], int],
+    ) -> None:
+        self.info = info
+        self.statistics = statistics
+        self.instances: list[Instance] = []
+        self.draining = False
+        self._now = now
+        self._epoch_ms = epoch_ms
+        self._queue = Queue(
+            max_size=info.max_queue_size,
+            max_delay=info.max_queue_delay,
+            max_batch_bytes=max_batch_bytes,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request sent now would be executed."""
+        return bool(self.instances)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return self._queue.size
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being executed."""
+        return not self._queue.size and not any(each.outstanding for each in self.instances)
+
+    def submit(self, pending: Pending) -> None:
+        """Queue a request and start it if an instance is free.
+
+        Raises `QueueFull`, and `ModelNotReady` while no instance lives.
+        """
+        if not self.instances:
+            raise ModelNotReady(
+                f"'{self.info.model}' version {self.info.version} is not at ready state: "
+                "its worker is being restarted",
+                retry_after=RESTART_HINT,
+            )
+        self._queue.add(pending)
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Give every free instance what is due."""
+        if not self._queue.size:
+            return
+        now = self._now()
+        for pending in self._queue.expire(now):
+            self._fail(pending, DeadlineExceeded("Request timeout expired while it was queued"))
+        for instance in sorted(self.instances, key=_outstanding):
+            while instance.free and self._queue.size:
+                batch = self._queue.take(now)
+                if batch is None:
+                    return
+                try:
+                    instance.run(batch)
+                except ArenaFull as error:
+                    for piece in batch.pieces:
+                        self._fail(piece.pending, error)
+                except PeerGone:
+                    # The thread that reads the link sees it too and removes the instance.
+                    for piece in batch.pieces:
+                        self._fail(piece.pending, self._worker_lost())
+                    break
+
+    def next_event(self) -> float:
+        """When `dispatch` has something to do without a new message, in monotonic seconds."""
+        return self._queue.next_event(self._now())
+
+    def cancel(self, pending: Pending) -> None:
+        """The caller is gone: the request is not executed any more, if it still waits."""
+        self._queue.forget(pending)
+
+    def settle(self, outcome: Completed) -> Tally:
+        """Answer the callers of a finished batch; `conclude` is then due, under the lock."""
+        tally = Tally()
+        now = self._now()
+        layout = outcome.layout
+        pieces = outcome.execution.batch.pieces
+        for piece, outputs in zip(pieces, rows_of(outcome), strict=True):
+            pending = piece.pending
+            pending.unfinished -= 1
+            if pending.settled:
+                continue
+            if piece.rows != pending.rows:
+                self._settle_split(piece, outcome, outputs, tally, now)
+                continue
+            try:
+                pending.answered(layout, outputs)
+            except OutputInvalid as error:
+                tally.unfit.append((pending, error))
+                continue
+            pending.settled = True
+            tally.requests += 1
+            tally.arrived += pending.arrived
+        if tally.requests:
+            taken = pieces[0].pending.taken
+            tally.total += tally.requests * now - tally.arrived
+            tally.queued += tally.requests * taken - tally.arrived
+        return tally
+
+    def conclude(self, instance: Instance, outcome: Completed, tally: Tally) -> None:
+        """Count a finished batch, free its slots and start what is due next."""
+        rows = outcome.execution.batch.rows
+        self.statistics.executed(rows, outcome.durations, self._epoch_ms())
+        tally.add_to(self.statistics, outcome.durations)
+        for pending, error in tally.unfit:
+            self._fail(pending, error)
+        instance.release(outcome.number)
+        self.dispatch()
+
+    def abandon(self, instance: Instance, outcome: Failed) -> None:
+        """A batch ended in an error: its callers get it, and what is due next starts."""
+        for piece in outcome.execution.batch.pieces:
+            self._fail(piece.pending, outcome.error)
+        instance.release(outcome.number)
+        self.dispatch()
+
+    def overflowed(self, instance: Instance, message: OutputOverflow) -> None:
+        """Find room for outputs larger than expected."""
+        failed = instance.grant(message)
+        if failed is not None:
+            self.abandon(instance, failed)
+
+    def lost(self, instance: Instance) -> None:
+        """The worker is gone: its batches fail, and with the last instance what waits, too."""
+        self.instances.remove(instance)
+        for execution in instance.close():
+            for piece in execution.batch.pieces:
+                self._fail(piece.pending, self._worker_lost())
+        if not self.instances:
+            for pending in self._queue.clear():
+                self._fail(pending, self._worker_lost())
+
+    def fail_waiting(self, error: ServingError) -> None:
+        """Fail everything that waits, with this error."""
+        for pending in self._queue.clear():
+            self._fail(pending, error)
+
+    def _worker_lost(self) -> WorkerLost:
+        info = self.info
+        return WorkerLost(
+            f"the worker of '{info.model}' version {info.version} was lost while it held "
+            "this request; it is being restarted",
+            retry_after=RESTART_HINT,
+            metadata={"model": info.model, "version": str(info.version)},
+        )
+
+    def _settle_split(
+        self,
+        piece: Piece,
+        outcome: Completed,
+        outputs: list[Buffer],
+        tally: Tally,
+        now: float,
+    ) -> None:
+        pending = piece.pending
+        pending.keep(piece, outcome.layout, outputs, outcome.durations)
+        if pending.unfinished:
+            return
+        try:
+            pending.answered(*pending.join())
+        except OutputInvalid as error:
+            tally.unfit.append((pending, error))
+            return
+        pending.settled = True
+        tally.split.append(pending.durations)
+        tally.total += now - pending.arrived
+        tally.queued += pending.taken - pending.arrived
+
+    def _fail(self, pending: Pending, error: ServingError) -> None:
+        if pending.settled:
+            return
+        self._queue.forget(pending)
+        pending.failed(error)
+        self.statistics.failed(int((self._now() - pending.arrived) * 1e9))
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one batch adds to the statistics, gathered outside the lock. Times in seconds."""
+
+    requests: int = 0
+    arrived: float = 0.0
+    total: float = 0.0
+    queued: float = 0.0
+    split: list[tuple[int, int, int]] = field(default_factory=list)
+    unfit: list[tuple[Pending, ServingError]] = field(default_factory=list)
+
+    def add_to(self, statistics: Statistics, durations: tuple[int, int, int]) -> None:
+        """Count the answered requests; `durations` are those of this batch in nanoseconds."""
+        count = self.requests
+        if not count and not self.split:
+            return
+        spent = [count * each for each in durations]
+        for split in self.split:
+            spent = [a + b for a, b in zip(spent, split, strict=True)]
+        statistics.succeeded(
+            count + len(self.split),
+            int(self.total * 1e9),
+            int(self.queued * 1e9),
+            (spent[0], spent[1], spent[2]),
+        )
+
+
+def _outstanding(instance: Instance) -> int:
+    return instance.outstanding

@@ -1,0 +1,173 @@
+"""The thread that listens to the workers, and the lock that guards all scheduling."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+from math import inf
+
+from inferd.core.link.messages import BatchDone, BatchFailed, OutputOverflow
+from inferd.core.link.sockets import PeerGone
+from inferd.core.telemetry.logs import get_logger
+from inferd.server.gateway.scheduling.deployment import Deployment
+from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
+from inferd.server.gateway.scheduling.pending import Pending
+
+_log = get_logger(__name__)
+
+
+class Dispatcher:
+    """Brings requests to deployments and workers' answers back to them.
+
+    Two threads meet here: the door's, which submits, and this one's, which reads the links,
+    answers and keeps the deadlines. Deployments are touched under `lock` alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float],
+        drained: Callable[[int], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """`drained` is called, under the lock, with the number of a deployment that emptied.
+
+        `changed` is called, without it, when a deployment may have become ready or unready.
+        """
+        self.lock = threading.Lock()
+        self._now = now
+        self._drained = drained
+        self._changed = changed
+        self._links: dict[int, tuple[Deployment, Instance]] = {}
+        self._deployments: set[Deployment] = set()
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._alarm = inf
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="links", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and close every link. No answer is sent any more."""
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        for _, instance in self._links.values():
+            instance.close()
+        self._links.clear()
+        self._epoll.close()
+        os.close(self._wake)
+
+    def add(self, deployment: Deployment) -> None:
+        """Take a deployment's deadlines into care."""
+        with self.lock:
+            self._deployments.add(deployment)
+
+    def attach(self, deployment: Deployment, instance: Instance) -> None:
+        """From now on the deployment has this instance."""
+        with self.lock:
+            deployment.instances.append(instance)
+            self._links[instance.link.fileno()] = (deployment, instance)
+            self._epoll.register(instance.link.fileno(), select.EPOLLIN)
+            deployment.dispatch()
+        self._changed()
+
+    def submit(self, deployment: Deployment, pending: Pending) -> None:
+        """Queue a request. Raises what `Deployment.submit` raises."""
+        with self.lock:
+            deployment.submit(pending)
+            if deployment.waiting and deployment.next_event() < self._alarm:
+                # Only a deadline earlier than all others needs the thread to look up.
+                self._alarm = deployment.next_event()
+                os.eventfd_write(self._wake, 1)
+
+    def cancel(self, deployment: Deployment, pending: Pending) -> None:
+        """The caller of a request is gone."""
+        with self.lock:
+            deployment.cancel(pending)
+            self._check_drained(deployment)
+
+    def drain(self, deployment: Deployment) -> None:
+        """Nothing new comes: close the deployment once it is empty."""
+        with self.lock:
+            deployment.draining = True
+            self._check_drained(deployment)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            for fd, _ in self._epoll.poll(self._timeout()):
+                if fd == self._wake:
+                    os.eventfd_read(self._wake)
+                    continue
+                with self.lock:
+                    link = self._links.get(fd)
+                if link is not None:
+                    self._serve(*link)
+            if self._now() >= self._alarm:
+                self._ring()
+
+    def _timeout(self) -> float | None:
+        if self._alarm == inf:
+            return None
+        return max(0.0, self._alarm - self._now())
+
+    def _ring(self) -> None:
+        """A deadline has passed or a delay ended somewhere."""
+        with self.lock:
+            for deployment in list(self._deployments):
+                deployment.dispatch()
+                self._check_drained(deployment)
+            self._alarm = min((each.next_event() for each in self._deployments), default=inf)
+
+    def _serve(self, deployment: Deployment, instance: Instance) -> None:
+        try:
+            message = instance.receive()
+            if isinstance(message, OutputOverflow):
+                with self.lock:
+                    deployment.overflowed(instance, message)
+            else:
+                self._conclude(deployment, instance, message)
+        except PeerGone:
+            self._detach(deployment, instance)
+
+    def _conclude(
+        self, deployment: Deployment, instance: Instance, message: BatchDone | BatchFailed
+    ) -> None:
+        outcome = instance.conclude(message)
+        if isinstance(outcome, Completed):
+            tally = deployment.settle(outcome)
+            with self.lock:
+                deployment.conclude(instance, outcome, tally)
+                self._check_drained(deployment)
+        elif isinstance(outcome, Failed):
+            with self.lock:
+                deployment.abandon(instance, outcome)
+                self._check_drained(deployment)
+
+    def _detach(self, deployment: Deployment, instance: Instance) -> None:
+        with self.lock:
+            fd = instance.link.fileno()
+            self._epoll.unregister(fd)
+            del self._links[fd]
+            deployment.lost(instance)
+            self._check_drained(deployment)
+        self._changed()
+        if not deployment.draining:
+            _log.warning(
+                "worker lost",
+                model=deployment.info.model,
+                version=deployment.info.version,
+                instance=instance.number,
+                late_answers=instance.late_answers,
+            )
+
+    def _check_drained(self, deployment: Deployment) -> None:
+        if deployment.draining and deployment.idle and deployment in self._deployments:
+            self._deployments.discard(deployment)
+            self._drained(deployment.info.number)

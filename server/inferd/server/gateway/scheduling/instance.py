@@ -1,0 +1,223 @@
+"""One worker as the gateway sees it: batches go out, outcomes come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inferd.core.link.arena import aligned
+from inferd.core.link.messages import (
+    BatchDone,
+    BatchFailed,
+    DropBatch,
+    FromLinkedWorker,
+    GrantOutput,
+    OutputOverflow,
+    RunBatch,
+    SlotTensor,
+    ToLinkedWorker,
+)
+from inferd.core.link.sockets import MessageSocket
+from inferd.server.gateway.scheduling.arenas import Arenas, Slot
+from inferd.server.gateway.scheduling.lane import LaneInput
+from inferd.server.gateway.scheduling.pending import OutputLayout, Piece
+from inferd.server.gateway.scheduling.queue import Batch
+from inferd.wire.errors import ArenaFull, OutputInvalid, ServingError, error_types
+from inferd.wire.tensors import Buffer, row_offsets
+
+Link = MessageSocket[ToLinkedWorker, FromLinkedWorker]
+
+_JOIN_LIMIT = 4096
+"""Up to this many bytes a row, joining the rows first is quicker than placing each."""
+
+_ERRORS = error_types()
+
+
+@dataclass(slots=True)
+class Execution:
+    """A batch that a worker holds, and the slots that are its until it answers."""
+
+    batch: Batch
+    slots: list[Slot]
+    input_nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """An execution that ended well; `outputs` lie in its slots until it is released."""
+
+    number: int
+    execution: Execution
+    layout: OutputLayout
+    outputs: tuple[memoryview, ...]
+    durations: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An execution that ended in an error."""
+
+    number: int
+    execution: Execution
+    error: ServingError
+
+
+class Instance:
+    """Places batches in the arenas of one link and reads the worker's answers.
+
+    Not thread-safe: everything but `receive` is called under the scheduler's lock.
+    """
+
+    def __init__(self, number: int, link: Link, *, depth: int, max_arena_bytes: int) -> None:
+        """`depth` is how many batches may be outstanding."""
+        self.number = number
+        self.link = link
+        self.late_answers = 0
+        self._depth = depth
+        self._arenas = Arenas(link, limit=max_arena_bytes)
+        self._executions: dict[int, Execution] = {}
+        self._last = 0
+
+    @property
+    def outstanding(self) -> int:
+        """Batches that the worker holds."""
+        return len(self._executions)
+
+    @property
+    def free(self) -> bool:
+        """Whether another batch may be sent now."""
+        return len(self._executions) < self._depth
+
+    def run(self, batch: Batch) -> None:
+        """Send a batch to the worker.
+
+        Raises `ArenaFull` if it does not fit, `PeerGone` if the worker is gone.
+        """
+        lane = batch.lane
+        sizes = [_column_nbytes(batch, index, spec) for index, spec in enumerate(lane.inputs)]
+        input_nbytes = sum([aligned(size) for size in sizes])
+        output_nbytes = lane.output_nbytes(batch.rows, input_nbytes)
+        slot = self._arenas.allocate(input_nbytes + output_nbytes)
+        inputs: list[SlotTensor | None] = []
+        at = slot.offset
+        for index, (spec, size) in enumerate(zip(lane.inputs, sizes, strict=True)):
+            if spec is None:
+                inputs.append(None)
+                continue
+            _place(slot.cells, at, batch.pieces, index, size)
+            shape = (batch.rows, *spec.row_shape) if lane.max_rows else spec.row_shape
+            inputs.append(SlotTensor(spec.datatype, shape, at, size))
+            at += aligned(size)
+        self._last += 1
+        # Booked before it is sent: if the worker is gone, it is among the lost.
+        self._executions[self._last] = Execution(batch, [slot], input_nbytes)
+        self.link.send(
+            RunBatch(self._last, slot.arena, tuple(inputs), at, output_nbytes, lane.parameters)
+        )
+
+    def receive(self) -> FromLinkedWorker:
+        """The worker's next message. Raises `PeerGone` when the worker is gone."""
+        return self.link.receive()
+
+    def conclude(self, message: BatchDone | BatchFailed) -> Completed | Failed | None:
+        """What a message says of which execution; None, and counted, if that is over."""
+        execution = self._executions.get(message.batch)
+        if execution is None:
+            self.late_answers += 1
+            return None
+        if isinstance(message, BatchFailed):
+            fault = message.fault
+            kind = _ERRORS.get(fault.reason, ServingError)
+            error = kind(fault.message, retry_after=fault.retry_after)
+            return Failed(message.batch, execution, error)
+        slot = execution.slots[-1]
+        layout, outputs = [], []
+        batches = execution.batch.lane.batches
+        for each in message.outputs:
+            if each.offset < slot.offset or each.offset + each.nbytes > slot.offset + slot.nbytes:
+                error = OutputInvalid("the worker's answer lies outside the memory it was given")
+                return Failed(message.batch, execution, error)
+            layout.append((each.datatype, each.shape[1:] if batches else each.shape))
+            outputs.append(slot.cells[each.offset : each.offset + each.nbytes])
+        durations = (message.input_ns, message.infer_ns, message.output_ns)
+        return Completed(message.batch, execution, tuple(layout), tuple(outputs), durations)
+
+    def grant(self, message: OutputOverflow) -> Failed | None:
+        """Give an execution room for larger outputs; it fails where there is none."""
+        execution = self._executions.get(message.batch)
+        if execution is None:
+            self.late_answers += 1
+            return None
+        try:
+            slot = self._arenas.allocate(message.nbytes)
+        except ArenaFull as error:
+            self.link.send(DropBatch(message.batch))
+            return Failed(message.batch, execution, error)
+        execution.slots.append(slot)
+        execution.batch.lane.observe_output(execution.batch.rows, message.nbytes)
+        self.link.send(GrantOutput(message.batch, slot.arena, slot.offset, slot.nbytes))
+        return None
+
+    def release(self, number: int) -> None:
+        """An execution is over and its outputs are read: its slots may be used again."""
+        for slot in self._executions.pop(number).slots:
+            self._arenas.free(slot)
+
+    def close(self) -> list[Execution]:
+        """Close the link and return the executions that were never answered."""
+        lost = list(self._executions.values())
+        self._executions.clear()
+        self.link.close()
+        self._arenas.close()
+        return lost
+
+
+def rows_of(completed: Completed) -> list[list[Buffer]]:
+    """The outputs of each piece of an execution: views, in the order of its pieces."""
+    batch = completed.execution.batch
+    pieces = batch.pieces
+    if len(pieces) == 1:
+        return [list(completed.outputs)]
+    columns = [
+        _split(output, datatype, row_shape, batch)
+        for output, (datatype, row_shape) in zip(completed.outputs, completed.layout, strict=True)
+    ]
+    return [list(each) for each in zip(*columns, strict=True)]
+
+
+def _split(
+    output: memoryview, datatype: str, row_shape: tuple[int, ...], batch: Batch
+) -> list[memoryview]:
+    views, row = [], 0
+    if datatype == "BYTES":
+        elements = 1
+        for dim in row_shape:
+            elements *= dim
+        offsets: Sequence[int] = row_offsets(output, batch.rows, elements)
+    else:
+        size = len(output) // batch.rows if batch.rows else 0
+        offsets = range(0, size * batch.rows + 1, size) if size else [0] * (batch.rows + 1)
+    for piece in batch.pieces:
+        views.append(output[offsets[row] : offsets[row + piece.rows]])
+        row += piece.rows
+    return views
+
+
+def _column_nbytes(batch: Batch, index: int, spec: LaneInput | None) -> int:
+    if spec is None:
+        return 0
+    if spec.datatype != "BYTES":
+        return spec.row_nbytes * batch.rows
+    return sum([len(piece.buffers[index] or b"") for piece in batch.pieces])
+
+
+def _place(cells: memoryview, at: int, pieces: list[Piece], index: int, size: int) -> None:
+    """Copy one input's rows next to each other into the slot."""
+    buffers = [piece.buffers[index] or b"" for piece in pieces]
+    if len(buffers) > 1 and size <= _JOIN_LIMIT * len(buffers):
+        cells[at : at + size] = b"".join(buffers)
+        return
+    for buffer in buffers:
+        end = at + len(buffer)
+        cells[at:end] = buffer
+        at = end

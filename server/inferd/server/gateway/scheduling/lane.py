@@ -1,0 +1,88 @@
+"""Requests that may share a batch: the same datatypes, row shapes and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from inferd.core.link.arena import aligned
+from inferd.core.link.messages import ParameterValue
+from inferd.wire.signature import TensorSpec, byte_size
+
+_OUTPUT_MARGIN = 4096
+"""Bytes added to a guess of the outputs' size, so that small answers fit at the first try."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneInput:
+    """One input of a lane. `row_shape` lacks the batch dimension where the lane batches.
+
+    `row_nbytes` is 0 for BYTES, whose rows differ in size.
+    """
+
+    datatype: str
+    row_shape: tuple[int, ...]
+    row_nbytes: int
+
+    @property
+    def row_elements(self) -> int:
+        """Elements in one row."""
+        return prod(self.row_shape)
+
+
+class Lane:
+    """What the requests of one shape have in common.
+
+    `max_rows` is how many rows one execution takes, 0 where each request is executed alone.
+    `inputs` follow the signature; None stands for an optional input that was left out.
+    """
+
+    def __init__(
+        self,
+        inputs: tuple[LaneInput | None, ...],
+        max_rows: int,
+        outputs: tuple[TensorSpec, ...] = (),
+        sizes: Mapping[str, int] | None = None,
+        parameters: dict[str, ParameterValue] | None = None,
+    ) -> None:
+        """`sizes` are the sizes of free dimensions, by symbol, as the request's inputs have them."""
+        self.inputs = inputs
+        self.max_rows = max_rows
+        self.parameters = parameters
+        self._outputs = outputs
+        self._sizes = dict(sizes or {})
+        self._row_nbytes = self._exact_row_nbytes()
+        self._seen_row_nbytes = 0.0
+
+    @property
+    def batches(self) -> bool:
+        """Whether the first dimension of every tensor is the batch."""
+        return self.max_rows > 0
+
+    def with_parameters(self, parameters: dict[str, ParameterValue]) -> Lane:
+        """The lane of requests that differ from these in their parameters only."""
+        return Lane(self.inputs, self.max_rows, self._outputs, self._sizes, parameters)
+
+    def output_nbytes(self, rows: int, input_nbytes: int) -> int:
+        """Room for the outputs of `rows` rows: exact where the shapes tell it, else a guess."""
+        if self._row_nbytes is not None:
+            return sum(aligned(rows * each) for each in self._row_nbytes)
+        guess = max(input_nbytes, int(1.25 * self._seen_row_nbytes * max(1, rows)))
+        return aligned(guess + _OUTPUT_MARGIN)
+
+    def observe_output(self, rows: int, nbytes: int) -> None:
+        """Learn from outputs of this size, for the next guess."""
+        self._seen_row_nbytes = max(self._seen_row_nbytes, nbytes / max(1, rows))
+
+    def _exact_row_nbytes(self) -> tuple[int, ...] | None:
+        found = []
+        for spec in self._outputs:
+            if spec.datatype == "BYTES" or spec.dims is None:
+                return None
+            dims = spec.dims[1:] if self.batches else spec.dims
+            shape = TensorSpec(spec.name, spec.datatype, dims).bound_shape(self._sizes)
+            if shape is None:
+                return None
+            found.append(byte_size(spec.datatype, shape))
+        return tuple(found)

@@ -1,0 +1,173 @@
+"""What waits for one deployment, and which of it runs next. Decides only: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+
+from inferd.server.gateway.scheduling.lane import Lane
+from inferd.server.gateway.scheduling.pending import Pending, Piece, pieces_of
+from inferd.wire.errors import QueueFull
+
+
+@dataclass(slots=True)
+class Batch:
+    """Pieces of one lane that are executed together."""
+
+    lane: Lane
+    pieces: list[Piece]
+    rows: int
+
+
+class _Waiting:
+    """The pieces of one lane, oldest first, and how many rows they have."""
+
+    __slots__ = ("pieces", "rows")
+
+    def __init__(self) -> None:
+        self.pieces: deque[Piece] = deque()
+        self.rows = 0
+
+
+class Queue:
+    """A bounded queue with one lane per shape.
+
+    Work-conserving: whoever asks gets what waits at once, up to a full batch, unless a delay is
+    set; then a batch that is not full waits until its oldest request is that old. The lane
+    whose head waits longest goes first.
+    """
+
+    def __init__(self, *, max_size: int, max_delay: float, max_batch_bytes: int) -> None:
+        """`max_size` in requests, `max_delay` in seconds, `max_batch_bytes` of input data."""
+        self._max_size = max_size
+        self._max_delay = max_delay
+        self._max_batch_bytes = max_batch_bytes
+        self._lanes: dict[Lane, _Waiting] = {}
+        self._earliest_deadline = inf
+        self.size = 0
+        """Requests of which at least one piece waits."""
+
+    def add(self, pending: Pending) -> None:
+        """Queue a request. Raises `QueueFull`."""
+        if self.size >= self._max_size:
+            raise QueueFull(
+                f"{self.size} requests wait already, which is this model's max_queue_size; "
+                "send less, or raise max_queue_size or instances"
+            )
+        pieces = pieces_of(pending)
+        pending.queued = pending.unfinished = len(pieces)
+        waiting = self._lanes.get(pending.lane)
+        if waiting is None:
+            waiting = self._lanes[pending.lane] = _Waiting()
+        waiting.pieces.extend(pieces)
+        waiting.rows += pending.rows
+        self.size += 1
+        if pending.deadline < self._earliest_deadline:
+            self._earliest_deadline = pending.deadline
+
+    def take(self, now: float) -> Batch | None:
+        """The next batch that is due, or None. Call `expire` first: this looks at no deadline."""
+        best: Lane | None = None
+        oldest = inf
+        for lane in list(self._lanes):
+            waiting = self._lanes[lane]
+            self._drop_settled_heads(waiting)
+            if not waiting.pieces:
+                del self._lanes[lane]
+                continue
+            arrived = waiting.pieces[0].pending.arrived
+            if arrived < oldest and self._due(lane, waiting, arrived, now):
+                best, oldest = lane, arrived
+        return None if best is None else self._form(best, now)
+
+    def next_event(self, now: float) -> float:
+        """When to look again without a new request: a delay ends or a deadline passes.
+
+        A batch that is due already waits for an instance, not for the clock.
+        """
+        if not self.size:
+            return inf
+        event = self._earliest_deadline
+        if self._max_delay:
+            for waiting in self._lanes.values():
+                if waiting.pieces:
+                    due = waiting.pieces[0].pending.arrived + self._max_delay
+                    event = min(event, due) if due > now else event
+        return event
+
+    def forget(self, pending: Pending) -> None:
+        """Settle a request that is of no use any more; its pieces are never executed."""
+        if pending.settled:
+            return
+        pending.settled = True
+        if pending.queued:
+            pending.queued = 0
+            self.size -= 1
+
+    def expire(self, now: float) -> list[Pending]:
+        """The requests whose deadline has passed, for the caller to fail and `forget`."""
+        if now < self._earliest_deadline:
+            return []
+        living = self._living()
+        self._earliest_deadline = min(
+            (each.deadline for each in living if each.deadline > now), default=inf
+        )
+        return [each for each in living if each.deadline <= now]
+
+    def clear(self) -> list[Pending]:
+        """Empty the queue; what waited is for the caller to fail and `forget`."""
+        living = self._living()
+        self._lanes.clear()
+        self._earliest_deadline = inf
+        return living
+
+    def _living(self) -> list[Pending]:
+        # A dictionary, for a request that was split waits in several pieces.
+        living = {
+            id(piece.pending): piece.pending
+            for waiting in self._lanes.values()
+            for piece in waiting.pieces
+            if not piece.pending.settled
+        }
+        return list(living.values())
+
+    def _due(self, lane: Lane, waiting: _Waiting, arrived: float, now: float) -> bool:
+        return (
+            not self._max_delay
+            or now >= arrived + self._max_delay
+            or waiting.rows >= max(1, lane.max_rows)
+        )
+
+    @staticmethod
+    def _drop_settled_heads(waiting: _Waiting) -> None:
+        pieces = waiting.pieces
+        while pieces and pieces[0].pending.settled:
+            waiting.rows -= pieces.popleft().rows
+
+    def _form(self, lane: Lane, now: float) -> Batch | None:
+        waiting = self._lanes[lane]
+        pieces, rows, nbytes = waiting.pieces, 0, 0
+        taken: list[Piece] = []
+        limit = lane.max_rows
+        while pieces:
+            piece = pieces[0]
+            pending = piece.pending
+            if not pending.settled:
+                if taken and (
+                    rows + piece.rows > limit or nbytes + piece.nbytes > self._max_batch_bytes
+                ):
+                    break
+                taken.append(piece)
+                rows += piece.rows
+                nbytes += piece.nbytes
+                if not pending.taken:
+                    pending.taken = now
+                pending.queued -= 1
+                if not pending.queued:
+                    self.size -= 1
+            waiting.rows -= piece.rows
+            pieces.popleft()
+        if not pieces:
+            del self._lanes[lane]
+        return Batch(lane, taken, rows) if taken else None

@@ -1,0 +1,74 @@
+"""Exact counts and times of one model version, as ModelStatistics reports them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Duration:
+    """How often, and for how many nanoseconds in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int, count: int = 1) -> None:
+        """Count `count` more events that lasted `ns` nanoseconds together."""
+        self.count += count
+        self.ns += ns
+
+
+@dataclass(slots=True)
+class BatchStatistics:
+    """The executions of one batch size: times per execution."""
+
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts that only grow, over every deployment of a model version.
+
+    `inference_count` counts rows, `execution_count` batches. Durations count requests: each
+    request bears the whole time of the batches it was part of, as Triton counts it.
+    `last_inference` is in milliseconds since the epoch.
+    """
+
+    inference_count: int = 0
+    execution_count: int = 0
+    last_inference: int = 0
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+    batches: dict[int, BatchStatistics] = field(default_factory=dict)
+
+    def executed(self, rows: int, durations: tuple[int, int, int], epoch_ms: int) -> None:
+        """Count one execution of `rows` rows; nanoseconds of input, inference and output."""
+        self.inference_count += rows
+        self.execution_count += 1
+        self.last_inference = epoch_ms
+        batch = self.batches.get(rows)
+        if batch is None:
+            batch = self.batches[rows] = BatchStatistics()
+        batch.compute_input.add(durations[0])
+        batch.compute_infer.add(durations[1])
+        batch.compute_output.add(durations[2])
+
+    def succeeded(
+        self, requests: int, total_ns: int, queue_ns: int, durations: tuple[int, int, int]
+    ) -> None:
+        """Count answered requests; all times are sums over them."""
+        self.success.add(total_ns, requests)
+        self.queue.add(queue_ns, requests)
+        self.compute_input.add(durations[0], requests)
+        self.compute_infer.add(durations[1], requests)
+        self.compute_output.add(durations[2], requests)
+
+    def failed(self, ns: int) -> None:
+        """Count one request that got an error."""
+        self.fail.add(ns)

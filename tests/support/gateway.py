@@ -1,0 +1,124 @@
+"""A whole gateway in a thread of the test, with the test in the supervisor's place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Self, TypeVar
+
+from support.link_worker import LinkWorker
+
+from inferd.core.link.messages import (
+    AddDeployment,
+    AddInstance,
+    DrainGateway,
+    FromGateway,
+    InstanceAttached,
+    Listening,
+    Pinning,
+    PublishModel,
+    PublishServer,
+    StartGateway,
+    ToGateway,
+    VersionState,
+)
+from inferd.core.link.sockets import MessageSocket, socket_pair
+from inferd.server.gateway.app import serve
+from inferd.wire.signature import Signature
+
+Message = TypeVar("Message")
+
+
+class GatewayUnderTest:
+    """Listens on a free port of 127.0.0.1; leaving the context drains it."""
+
+    def __init__(
+        self,
+        *,
+        max_message_bytes: int = 64 << 20,
+        max_request_time: float = 60.0,
+        max_arena_bytes: int = 1 << 30,
+        repository_control: bool = True,
+    ) -> None:
+        self._start = StartGateway(
+            address="127.0.0.1:0",
+            max_message_bytes=max_message_bytes,
+            max_request_time=max_request_time,
+            max_arena_bytes=max_arena_bytes,
+            repository_control=repository_control,
+            log_level="error",
+            log_format="console",
+        )
+        ours, theirs = socket_pair()
+        ours.settimeout(30)
+        self.control: MessageSocket[ToGateway, FromGateway] = MessageSocket(ours, FromGateway)
+        self._theirs: MessageSocket[FromGateway, ToGateway] = MessageSocket(theirs, ToGateway)
+        self._thread = threading.Thread(target=serve, args=(self._theirs,), daemon=True)
+        self._numbers = 0
+        self.address = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.control.send(self._start)
+        self.address = self.expect(Listening).address
+        self.control.send(PublishServer(ready=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.control.send(DrainGateway(grace=5))
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the gateway did not drain"
+        self.control.close()
+        self._theirs.close()
+
+    def expect(self, kind: type[Message]) -> Message:
+        """The gateway's next message, which must be of this kind."""
+        message = self.control.receive()
+        assert isinstance(message, kind), message
+        return message
+
+    def deploy(
+        self,
+        model: str,
+        signature: Signature,
+        workers: Sequence[LinkWorker],
+        *,
+        version: int = 1,
+        takes_parameters: bool = False,
+        max_queue_size: int = 1000,
+        max_queue_delay: float = 0.0,
+        publish: bool = True,
+    ) -> int:
+        """Add a deployment with these workers and route the model to it alone."""
+        self._numbers += 1
+        number = self._numbers
+        self.control.send(
+            AddDeployment(
+                deployment=number,
+                model=model,
+                version=version,
+                platform="test",
+                signature=signature,
+                takes_parameters=takes_parameters,
+                max_queue_size=max_queue_size,
+                max_queue_delay=max_queue_delay,
+                instances=tuple(Pinning("cpu") for _ in workers),
+            )
+        )
+        for worker in workers:
+            self.attach(number, worker)
+        if publish:
+            self.publish(model, VersionState(version, "READY", "", number))
+        return number
+
+    def attach(self, deployment: int, worker: LinkWorker) -> None:
+        """Give a deployment one more worker."""
+        self._numbers += 1
+        message = AddInstance(deployment, self._numbers, "cpu")
+        self.control.send(message, [worker.gateway_end.fileno()])
+        worker.gateway_end.close()
+        assert self.expect(InstanceAttached).instance == self._numbers
+
+    def publish(self, model: str, *versions: VersionState) -> None:
+        """Say what versions a model has."""
+        self.control.send(PublishModel(model, versions))
