@@ -21,6 +21,7 @@ MAX_RANK = 32
 """Dimensions of one tensor."""
 
 _INPUTS, _RAW = 5, 7  # field numbers of ModelInferRequest
+_SHAPE = 3  # field number of ModelInferRequest.InferInputTensor
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 InputHead = tuple[str, str, tuple[int, ...]]
@@ -32,7 +33,7 @@ Parameter = bool | int | float | str
 class InferMessage:
     """One ModelInferRequest. `inputs` and `outputs` keep the request's order."""
 
-    __slots__ = ("_message", "_raw", "id", "inputs", "model", "outputs", "version")
+    __slots__ = ("_message", "_raw", "_tensors", "id", "inputs", "model", "outputs", "version")
 
     def __init__(self, payload: bytes) -> None:
         """Parse the head of `payload`; the tensors' contents are looked at later, by `buffers`.
@@ -45,20 +46,27 @@ class InferMessage:
         self.model = message.model_name
         self.version = message.model_version
         self.id = message.id
-        inputs = message.inputs
-        if len(inputs) > MAX_FIELDS or len(message.outputs) > MAX_FIELDS:
+        # A slice of a repeated field costs half of iterating over it.
+        self._tensors = message.inputs[:]
+        outputs = message.outputs[:]
+        if len(self._tensors) > MAX_FIELDS or len(outputs) > MAX_FIELDS:
             raise _too_large()
-        for position, each in enumerate(inputs):
-            if len(each.shape) > MAX_RANK:
+        self.inputs: tuple[InputHead, ...] = tuple(
+            [(each.name, each.datatype, tuple(each.shape[:])) for each in self._tensors]
+        )
+        self.outputs: tuple[str, ...] = tuple([each.name for each in outputs])
+        for position, (_, _, shape) in enumerate(self.inputs):
+            if len(shape) > MAX_RANK:
                 raise InvalidRequest(
-                    f"an input has {len(each.shape)} dimensions, at most {MAX_RANK} are taken",
+                    f"an input has {len(shape)} dimensions, at most {MAX_RANK} are taken",
                     reason="STRUCTURE_TOO_LARGE",
                     field=f"inputs[{position}].shape",
                 )
-        self.inputs: tuple[InputHead, ...] = tuple(
-            [(each.name, each.datatype, tuple(each.shape)) for each in inputs]
-        )
-        self.outputs: tuple[str, ...] = tuple([each.name for each in message.outputs])
+
+    @property
+    def plain(self) -> bool:
+        """Whether all that tells this request from others of its form is its raw tensors."""
+        return bool(self._raw) and not self.id and not self._message.parameters
 
     def buffers(self) -> Sequence[Buffer]:
         """The raw bytes of every input, in the request's order.
@@ -66,25 +74,25 @@ class InferMessage:
         Raises `InvalidRequest` where data is missing, given twice or does not fit its datatype
         (typed contents only: raw bytes are checked against the model's signature).
         """
-        message, raw = self._message, self._raw
+        tensors, raw = self._tensors, self._raw
         if raw:
-            for index, each in enumerate(message.inputs):
+            for index, each in enumerate(tensors):
                 if each.HasField("contents"):
                     raise InvalidRequest(
                         f"contents field must not be specified when using raw_input_contents "
                         f"for input '{each.name}'",
                         field=f"inputs[{index}].contents",
                     )
-            if len(raw) != len(message.inputs):
+            if len(raw) != len(tensors):
                 raise InvalidRequest(
                     f"raw_input_contents has {len(raw)} entries, the request has "
-                    f"{len(message.inputs)} inputs: unable to find data for each of them",
+                    f"{len(tensors)} inputs: unable to find data for each of them",
                     field="raw_input_contents",
                 )
             return raw
         buffers: list[Buffer] = []
         for index, (each, (name, datatype, shape)) in enumerate(
-            zip(message.inputs, self.inputs, strict=True)
+            zip(tensors, self.inputs, strict=True)
         ):
             if not each.HasField("contents") and 0 not in shape:
                 raise InvalidRequest(
@@ -115,7 +123,7 @@ class InferMessage:
         tensors: list[
             ModelInferRequest.InferInputTensor | ModelInferRequest.InferRequestedOutputTensor
         ]
-        tensors = [*self._message.inputs, *self._message.outputs]
+        tensors = [*self._tensors, *self._message.outputs[:]]
         for each in tensors:
             for key in each.parameters:
                 if key.startswith("shared_memory_"):
@@ -134,9 +142,11 @@ def _parse(payload: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]:
     try:
         if len(payload) <= SMALL_REQUEST:
             message = ModelInferRequest.FromString(payload)
-            return message, message.raw_input_contents
-        head, raw = _split(payload)
-        return ModelInferRequest.FromString(head), raw
+            return message, message.raw_input_contents[:]
+        view = memoryview(payload)
+        spans = raw_spans(payload)
+        head = skeleton(payload, spans, with_tags=False)
+        return ModelInferRequest.FromString(head), [view[start:end] for _, start, end in spans]
     except (DecodeError, IndexError) as error:
         raise InvalidRequest(
             f"the {len(payload)} bytes received are not an inference.ModelInferRequest",
@@ -144,16 +154,19 @@ def _parse(payload: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]:
         ) from error
 
 
-def _split(payload: bytes) -> tuple[bytes, list[memoryview]]:
-    """The request without its raw tensors, and views of those: no byte of a tensor is copied.
+Span = tuple[int, int, int]
+"""Of one raw tensor in a serialised request: where its field, its data and what follows begin."""
 
-    Field layout: https://protobuf.dev/programming-guides/encoding/.
+
+def raw_spans(payload: bytes) -> list[Span]:
+    """Where the raw tensors lie in a serialised request: no byte of them is copied.
+
+    Field layout: https://protobuf.dev/programming-guides/encoding/. Raises `InvalidRequest` for
+    more fields than any honest request has, `DecodeError` or `IndexError` for broken ones.
     """
-    view = memoryview(payload)
-    head: list[memoryview] = []
-    raw: list[memoryview] = []
+    spans: list[Span] = []
     counts: dict[int, int] = {}
-    at, kept, size = 0, 0, len(payload)
+    at, size = 0, len(payload)
     while at < size:
         start = at
         tag, at = _varint(payload, at)
@@ -164,9 +177,7 @@ def _split(payload: bytes) -> tuple[bytes, list[memoryview]]:
         if kind == _BYTES:
             length, at = _varint(payload, at)
             if number == _RAW:
-                head.append(view[kept:start])
-                raw.append(view[at : at + length])
-                kept = at + length
+                spans.append((start, at, at + length))
             elif number == _INPUTS:
                 _count_fields(payload, at, at + length)
             at += length
@@ -178,8 +189,17 @@ def _split(payload: bytes) -> tuple[bytes, list[memoryview]]:
             raise DecodeError
     if at != size:
         raise DecodeError
-    head.append(view[kept:])
-    return b"".join(head), raw
+    return spans
+
+
+def skeleton(payload: bytes, spans: Sequence[Span], *, with_tags: bool) -> bytes:
+    """The request without its raw tensors' data; without the fields' tags it is a request."""
+    pieces, at = [], 0
+    for field, start, end in spans:
+        pieces.append(payload[at : start if with_tags else field])
+        at = end
+    pieces.append(payload[at:])
+    return b"".join(pieces)
 
 
 def _count_fields(payload: bytes, at: int, end: int) -> None:
@@ -191,6 +211,8 @@ def _count_fields(payload: bytes, at: int, end: int) -> None:
             raise _too_large()
         if tag & 7 == _BYTES:
             length, at = _varint(payload, at)
+            if tag >> 3 == _SHAPE and length > 10 * MAX_RANK:
+                raise _too_large()
             at += length
         elif tag & 7 == _VARINT:
             _, at = _varint(payload, at)

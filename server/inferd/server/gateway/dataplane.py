@@ -9,10 +9,11 @@ from typing import Protocol
 
 from inferd.core.link.messages import AddDeployment, PublishModel
 from inferd.server.gateway.admission.admission import Admission
+from inferd.server.gateway.admission.forms import Forms
 from inferd.server.gateway.admission.parameters import read_parameters
 from inferd.server.gateway.admission.plan import Plan
 from inferd.server.gateway.routing.table import RoutingTable
-from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo, Superseded
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
@@ -71,6 +72,7 @@ class Dataplane:
         self._deployments: dict[int, Deployment] = {}
         self._admissions: dict[Deployment, Admission] = {}
         self._statistics: dict[tuple[str, int], Statistics] = {}
+        self._forms: Forms[tuple[Deployment, Plan]] = Forms()
 
     def start(self) -> None:
         """Begin to listen to workers."""
@@ -82,28 +84,34 @@ class Dataplane:
 
     def infer(self, call: InferCall) -> None:
         """Take a serialised ModelInferRequest and see to it that the call is answered, once."""
+        try:
+            self._take(call)
+        except Superseded:
+            # Another deployment took over while this request was admitted: admit it there.
+            self._take(call)
+
+    def _take(self, call: InferCall) -> None:
         arrived = monotonic()
         deployment: Deployment | None = None
         try:
-            message = InferMessage(call.payload)
-            deployment = self.table.resolve(message.model, message.version)
-            admission = self._admissions[deployment]
-            plan = admission.plan(message)
-            message.refuse_tensor_parameters()
-            lane = plan.lane
-            deadline = min(call.deadline, arrived + self._max_request_time)
-            parameters = message.parameters()
-            if parameters is not None:
-                asked = read_parameters(parameters)
-                if asked.timeout is not None:
-                    deadline = min(deadline, arrived + asked.timeout)
-                if asked.custom and deployment.info.takes_parameters:
-                    lane = admission.lane_with(lane, asked.custom)
-            buffers = plan.arrange(message.buffers())
+            found = self._forms.find(call.payload)
+            if found is not None:
+                (deployment, plan), buffers = found
+                lane, deadline, request_id = plan.lane, arrived + self._max_request_time, ""
+            else:
+                message = InferMessage(call.payload)
+                deployment = self.table.resolve(message.model, message.version)
+                plan, lane, deadline = self._admit(deployment, message, arrived)
+                buffers, request_id = message.buffers(), message.id
+                if message.plain:
+                    self._remember(call.payload, message, deployment, plan)
+            if call.deadline < deadline:
+                deadline = call.deadline
+            tensors = plan.arrange(buffers)
             if deadline <= arrived:
                 raise DeadlineExceeded("Request timeout expired before it was queued")
             request = InferRequest(
-                lane, plan, buffers, arrived=arrived, deadline=deadline, id=message.id, call=call
+                lane, plan, tensors, arrived=arrived, deadline=deadline, id=request_id, call=call
             )
             call.on_cancel = partial(self._dispatcher.cancel, deployment, request)
             self._dispatcher.submit(deployment, request)
@@ -112,6 +120,31 @@ class Dataplane:
             if deployment is not None:
                 with self._dispatcher.lock:
                     deployment.statistics.failed(int((monotonic() - arrived) * 1e9))
+
+    def _remember(
+        self, payload: bytes, message: InferMessage, deployment: Deployment, plan: Plan
+    ) -> None:
+        with self._dispatcher.lock:
+            # The model may have been published anew since: then nobody would forget this form.
+            if self.table.resolve(message.model, message.version) is deployment:
+                self._forms.remember(payload, (deployment, plan))
+
+    def _admit(
+        self, deployment: Deployment, message: InferMessage, arrived: float
+    ) -> tuple[Plan, Lane, float]:
+        """The plan, the lane and the deadline of a request. Raises `ServingError`."""
+        admission = self._admissions[deployment]
+        plan = admission.plan(message)
+        message.refuse_tensor_parameters()
+        lane, deadline = plan.lane, arrived + self._max_request_time
+        parameters = message.parameters()
+        if parameters is not None:
+            asked = read_parameters(parameters)
+            if asked.timeout is not None:
+                deadline = min(deadline, arrived + asked.timeout)
+            if asked.custom and deployment.info.takes_parameters:
+                lane = admission.lane_with(lane, asked.custom)
+        return plan, lane, deadline
 
     def add_deployment(self, message: AddDeployment) -> None:
         """Make a deployment ready for instances; nothing is routed to it yet."""
@@ -154,6 +187,8 @@ class Dataplane:
         """Route a model's requests anew; deployments it no longer names are drained."""
         before = self._routed(message.model)
         self.table.publish(message, self._deployments)
+        with self._dispatcher.lock:
+            self._forms.clear()  # they name deployments
         for deployment in before - self._routed(message.model):
             self._dispatcher.drain(deployment)
         self._changed()

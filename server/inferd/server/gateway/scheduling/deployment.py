@@ -41,6 +41,10 @@ class DeploymentInfo:
     instances: tuple[Pinning, ...]
 
 
+class Superseded(Exception):
+    """The deployment takes no more requests: its model was routed anew or unloaded."""
+
+
 class Deployment:
     """Hands what waits to instances that are free and settles what comes back.
 
@@ -87,8 +91,10 @@ class Deployment:
     def submit(self, pending: Pending) -> None:
         """Queue a request and start it if an instance is free.
 
-        Raises `QueueFull`, and `ModelNotReady` while no instance lives.
+        Raises `QueueFull`, `ModelNotReady` while no instance lives, and `Superseded`.
         """
+        if self.draining:
+            raise Superseded
         if not self.instances:
             raise ModelNotReady(
                 f"'{self.info.model}' version {self.info.version} is not at ready state: "
