@@ -1,0 +1,81 @@
+"""The Python client: connect to a server, call its models with numpy or torch.
+
+from inferd.client import connect
+
+with connect("localhost:8001") as client:
+    digits = client.model("digits")
+    answer = digits(images)  # numpy in, numpy out; torch in, torch out
+"""
+
+from inferd.client.aio import AsyncClient, AsyncModel, connect_async
+from inferd.client.client import Client, Model, connect
+from inferd.client.errors import (
+    AccessDenied,
+    AnswerInvalid,
+    Cancelled,
+    ClientClosed,
+    DeadlineExceeded,
+    InferenceError,
+    InvalidInput,
+    LoadFailed,
+    ModelFailed,
+    ModelNotFound,
+    ModelNotReady,
+    NotFound,
+    Overloaded,
+    ServerFault,
+    ServerUnavailable,
+    Unsupported,
+    VersionNotFound,
+    WorkerLost,
+)
+from inferd.client.metadata import (
+    BatchStatistics,
+    Duration,
+    ModelMetadata,
+    ModelState,
+    ModelStatistics,
+    ServerMetadata,
+)
+from inferd.client.prediction import Answer, ParameterValue, Prediction, Timings
+from inferd.wire.signature import Axis, Signature, TensorSpec
+
+__all__ = [
+    "AccessDenied",
+    "Answer",
+    "AnswerInvalid",
+    "AsyncClient",
+    "AsyncModel",
+    "Axis",
+    "BatchStatistics",
+    "Cancelled",
+    "Client",
+    "ClientClosed",
+    "DeadlineExceeded",
+    "Duration",
+    "InferenceError",
+    "InvalidInput",
+    "LoadFailed",
+    "Model",
+    "ModelFailed",
+    "ModelMetadata",
+    "ModelNotFound",
+    "ModelNotReady",
+    "ModelState",
+    "ModelStatistics",
+    "NotFound",
+    "Overloaded",
+    "ParameterValue",
+    "Prediction",
+    "ServerFault",
+    "ServerMetadata",
+    "ServerUnavailable",
+    "Signature",
+    "TensorSpec",
+    "Timings",
+    "Unsupported",
+    "VersionNotFound",
+    "WorkerLost",
+    "connect",
+    "connect_async",
+]

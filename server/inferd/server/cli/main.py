@@ -1,0 +1,45 @@
+"""The command `inferd`: finds the verb and leaves the rest to it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+_NEEDED = ("cyclopts", "msgspec", "pydantic", "rich", "structlog")
+
+_HELP = """Serve PyTorch models over gRPC.
+
+Start with
+
+- inferd serve models
+- inferd predict digits --random
+- inferd inspect localhost:8001
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line (that of this process by default) and exit with its code."""
+    # A client's install has none of these; a traceback would not tell what to do about it.
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        print(
+            f"inferd: the command line needs {', '.join(missing)}, which a client's install leaves "
+            "out; install it with: pip install 'inferd[server]'",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    from cyclopts import App
+
+    app = App(name="inferd", help=_HELP, help_format="markdown", version=version("inferd"))
+    # By name: a verb is imported when it is called, or when the list of verbs is shown.
+    app.command("inferd.server.cli.serve:serve")
+    app.command("inferd.server.cli.predict:predict")
+    app.command("inferd.server.cli.inspect:inspect")
+    try:
+        app(sys.argv[1:] if arguments is None else list(arguments))
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has seen enough; nothing is left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

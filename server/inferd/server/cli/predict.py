@@ -1,0 +1,139 @@
+"""`inferd predict`: send one request to a running server and show the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+
+from inferd.client import Client, InferenceError, Prediction, connect
+from inferd.server.cli.output import FAILED, MISUSED, complain, show, show_json
+from inferd.server.cli.tables import output_lines
+from inferd.server.cli.values import UsageError, name_values, random_values, read_values
+
+
+def predict(
+    model: str,
+    /,
+    *,
+    address: str = "127.0.0.1:8001",
+    inputs: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name=("--input", "-i"),
+            metavar="[NAME=]VALUE",
+            negative=(),
+            json_list=False,
+            show_default=False,
+        ),
+    ] = (),
+    random: Annotated[
+        tuple[int, ...] | None, Parameter(metavar="[ROWS]", consume_multiple=(0, 1), negative=())
+    ] = None,
+    version: int | None = None,
+    timeout: float = 30.0,
+    json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+) -> int:
+    """Send one request to a model of a running server and show its answer.
+
+    For example
+
+    - inferd predict digits --input @models/digits/1/sample.json
+    - inferd predict breast-cancer --input features=@patients.npy
+    - inferd predict recommend --input user='[3, 7]' --input item='[11, 11]'
+    - inferd predict digits --random 4 --json
+
+    Args:
+        model: Name of the model.
+        address: HOST:PORT of the server.
+        inputs: NAME=VALUE, once per input. VALUE is JSON ('[[1, 2]]'), text, or @FILE with .npy,
+            .npz or .json. A model with one input needs no NAME; a JSON object or an .npz file
+            without a NAME holds inputs by name.
+        random: Random inputs that fit the model's signature, with this many rows (1 if left out):
+            the same each time.
+        version: Version of the model; without it the server picks one.
+        timeout: Seconds to wait for the answer.
+        json: Print the whole answer as one line of JSON.
+    """
+    try:
+        rows = _rows(random, inputs)
+        with connect(address, timeout=timeout) as client:
+            prediction = _ask(client, model, version, inputs, rows)
+    except InferenceError as error:
+        return complain("predict", error.message, FAILED)
+    except ValueError as error:  # a bad address or value
+        return complain("predict", str(error), MISUSED)
+    if json:
+        show_json(_document(prediction))
+    else:
+        show(_lines(prediction))
+    return 0
+
+
+def _rows(random: Sequence[int] | None, inputs: Sequence[str]) -> int | None:
+    """How many random rows are wanted; None for values that are given."""
+    if random is None:
+        return None
+    if inputs:
+        raise UsageError("both --input and --random were given; expected one of them")
+    rows = random[0] if random else 1
+    if rows < 1:
+        raise UsageError(f"--random {rows}: expected 1 row or more")
+    return rows
+
+
+def _ask(
+    client: Client, name: str, version: int | None, inputs: Sequence[str], rows: int | None
+) -> Prediction:
+    values = read_values(inputs)  # before the network: a typo needs no server to be found
+    model = client.model(name, version)
+    signature = model.metadata().signature
+    if rows is None:
+        return model.infer(name_values(values, name, signature))
+    return model.infer(random_values(signature, rows))
+
+
+def _lines(prediction: Prediction) -> Iterable[str]:
+    timings = prediction.timings
+    yield (
+        f"{prediction.model} version {prediction.version}, {timings.total * 1e3:.1f} ms "
+        f"({timings.call * 1e3:.1f} ms of it for the server and the way there and back)"
+    )
+    for name, array in prediction.outputs.items():
+        yield ""
+        yield from output_lines(name, prediction.datatypes[name], array)
+    if prediction.parameters:
+        yield ""
+        yield from (f"{key} = {value}" for key, value in prediction.parameters.items())
+
+
+def _document(prediction: Prediction) -> dict[str, Any]:
+    timings = prediction.timings
+    return {
+        "model": prediction.model,
+        "version": prediction.version,
+        "outputs": {
+            name: {
+                "datatype": prediction.datatypes[name],
+                "shape": list(array.shape),
+                "data": _data(array),
+            }
+            for name, array in prediction.outputs.items()
+        },
+        "parameters": dict(prediction.parameters),
+        "milliseconds": {
+            "prepare": timings.prepare * 1e3,
+            "call": timings.call * 1e3,
+            "read": timings.read * 1e3,
+            "total": timings.total * 1e3,
+        },
+    }
+
+
+def _data(array: Any) -> Any:
+    if array.dtype.kind == "O":  # JSON has no bytes
+        array = np.frompyfunc(lambda each: each.decode("utf-8", "backslashreplace"), 1, 1)(array)
+        return array.tolist() if isinstance(array, np.ndarray) else array
+    return array.tolist()

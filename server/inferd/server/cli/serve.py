@@ -1,0 +1,160 @@
+"""`inferd serve`: the server, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from inferd.core import settings as configuration
+from inferd.core.settings import Settings, SettingsError
+from inferd.core.telemetry import logs
+from inferd.server.cli.output import FAILED, MISUSED, complain
+from inferd.server.supervisor.app import Programs, StartError, Supervisor
+from inferd.server.supervisor.summary import ServedVersion, Summary, short
+from inferd.server.supervisor.versions.deployment import READY
+from inferd.wire.dtypes import ANY
+
+_DEFAULT_ADDRESS = "127.0.0.1:8001"
+_WIDTH = 120
+"""Columns of the table where the output is not a terminal."""
+
+_Option = Parameter(negative=(), show_default=False)
+
+
+def serve(
+    *paths: Annotated[Path, Parameter(show_default=False)],
+    grpc: Annotated[str | None, Parameter(metavar="HOST:PORT", show_default=False)] = None,
+    device: Annotated[tuple[str, ...] | None, _Option] = None,
+    trust: Annotated[tuple[str, ...] | None, Parameter(metavar="NAME", negative=())] = None,
+    insecure: Annotated[bool | None, _Option] = None,
+    config: Annotated[Path | None, Parameter(metavar="FILE", show_default=False)] = None,
+    ready_file: Annotated[Path | None, Parameter(metavar="FILE", show_default=False)] = None,
+    grace: Annotated[float | None, Parameter(metavar="SECONDS", show_default=False)] = None,
+    log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _Option] = None,
+    log_format: Annotated[Literal["auto", "json", "console"] | None, _Option] = None,
+) -> int:
+    """Serve models until Ctrl-C.
+
+    For example
+
+    - inferd serve models
+    - inferd serve digits.pt2 --grpc 127.0.0.1:0 --ready-file ready.json
+    - inferd serve models/echo --trust echo --device cpu:0-3
+    - inferd serve models --grpc 0.0.0.0:8001 --insecure
+
+    Every option is also a key in inferd.toml and a variable: --log-level is log_level and
+    INFERD_LOG_LEVEL. Options win over variables, variables over the file. The file alone has
+    tables for single models, such as [model.echo] with trust, devices, instances, threads,
+    versions, max_batch_size, max_queue_delay_ms and max_queue_size.
+
+    Args:
+        paths: .pt2 files, models' folders, and folders of those (default: `models` in inferd.toml).
+        grpc: Where to listen, port 0 for a free one (default: 127.0.0.1:8001).
+        device: Where models run whose own settings do not say: auto, cpu, cpu:0-3 (cores), cuda or
+            cuda:1; once per device (default: auto).
+        trust: A model that may run code of its own, such as model.py; once per model.
+        insecure: Listen where other machines can call, unencrypted and unasked.
+        config: Settings (default: ./inferd.toml, if it is there).
+        ready_file: Written when all models are loaded: {"grpc": "127.0.0.1:8001", "pid": 42}.
+        grace: How long requests may take to finish after Ctrl-C (default: 30).
+        log_level: debug, info, warning or error (default: info).
+        log_format: json, console or auto: console on a terminal, else json (default: auto).
+    """
+    try:
+        settings = configuration.read(
+            {
+                "models": paths or None,
+                "grpc": grpc,
+                "devices": device or None,
+                "trust": trust or None,
+                "insecure": insecure,
+                "ready_file": ready_file,
+                "grace": grace,
+                "log_level": log_level,
+                "log_format": log_format,
+            },
+            config=config,
+        )
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            complain("serve", line, MISUSED)
+        return MISUSED
+    if not settings.models:
+        return complain(
+            "serve",
+            "no models: name .pt2 files or folders, as in inferd serve models, or set models in "
+            f"{configuration.FILE_NAME}",
+            MISUSED,
+        )
+    return _run(settings)
+
+
+def _run(settings: Settings) -> int:
+    log_format = logs.configure(settings.log_level, settings.log_format, process="supervisor")
+    programs = Programs.of_inferd(settings.log_level, log_format)
+    supervisor = Supervisor(settings, programs, on_ready=_show)
+    try:
+        asyncio.run(supervisor.run())
+    except StartError as error:
+        return complain("serve", str(error), FAILED)
+    return 0
+
+
+def _show(summary: Summary) -> None:
+    """What is served, what is not and why, where, and what to type next."""
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDTH)
+    console.print(_table(summary))
+    for line in _lines(summary):
+        console.print(Text(logs.escape(line)), soft_wrap=True)
+
+
+def _table(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("model", "version", "state", "device", "workers", "inputs", "outputs"):
+        table.add_column(heading, no_wrap=heading in {"version", "state", "workers"})
+    for each in summary.versions:
+        signature = each.signature
+        cells = (
+            each.model,
+            str(each.version),
+            each.state,
+            ", ".join(each.devices),
+            f"{each.live} of {each.instances}" if each.live != each.instances else str(each.live),
+            short(signature.inputs) if signature is not None else "",
+            short(signature.outputs) if signature is not None else "",
+        )
+        colour = "green" if each.state == READY else "red"
+        styled = [Text(logs.escape(cell)) for cell in cells]
+        styled[2].stylize(colour)
+        table.add_row(*styled)
+    return table
+
+
+def _lines(summary: Summary) -> Iterator[str]:
+    for each in summary.versions:
+        if each.state != READY:
+            yield f"\n{each.model} version {each.version} is not served: {each.reason}"
+    for note in summary.notes:
+        yield f"\n{note}"
+    yield f"\ngRPC at {summary.address}. Try:"
+    option = "" if summary.address == _DEFAULT_ADDRESS else f" --address {summary.address}"
+    example = next((each for each in summary.versions if _can_be_tried(each)), None)
+    if example is not None:
+        yield f"  inferd predict {example.model} --random{option}"
+    yield f"  inferd inspect {summary.address}"
+    yield "Ctrl-C stops the server."
+
+
+def _can_be_tried(version: ServedVersion) -> bool:
+    """Whether its inputs can be made up from its signature."""
+    if version.state != READY or version.signature is None:
+        return False
+    return all(spec.datatype != ANY and spec.dims is not None for spec in version.signature.inputs)
