@@ -1,0 +1,62 @@
+"""What authors of a `model.py` subclass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+import torch
+
+Array: TypeAlias = npt.NDArray[Any]
+Value: TypeAlias = torch.Tensor | Array
+"""A tensor. Those of datatype BYTES are numpy arrays of `bytes` objects, all others torch tensors."""
+
+Answer: TypeAlias = Value | Mapping[str, Value]
+"""What `predict` returns: the only output, or every output by its name."""
+
+
+class Model:
+    """A model in its author's own code; `model.py` defines exactly one subclass.
+
+    One object lives in one worker process and is called from one thread, one batch at a time, under
+    `torch.inference_mode`. Inputs lie in memory that is used again after the call: keep a copy
+    (`tensor.clone()`), never the tensor itself. Where the model batches, the rows of several
+    callers come together in the first dimension, and each output needs one row for each of them.
+    """
+
+    device: torch.device
+    """Where the model runs; tensors of `predict` lie there."""
+
+    folder: Path
+    """The folder of this version: `model.py` and whatever stands beside it."""
+
+    predict: Callable[..., Answer]
+    """To be defined as a method: `predict(self, **tensors) -> Answer`.
+
+    Its parameters are named like the inputs of the model; an optional input that the caller left
+    out is not passed. With a parameter `parameters`, it gets those of the request: a mapping of names
+    to booleans, numbers and texts.
+    """
+
+    def load(self, device: torch.device) -> None:
+        """Make ready to predict on `device`; called once, before anything else."""
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Every tensor of the *.safetensors files beside `model.py`, on the model's device.
+
+        Raises `FileNotFoundError` if there are none, `ValueError` if two of them share a name.
+        """
+        from safetensors.torch import load_file
+
+        files = sorted(self.folder.glob("*.safetensors"))
+        if not files:
+            raise FileNotFoundError("there is no *.safetensors file beside model.py")
+        found: dict[str, torch.Tensor] = {}
+        for file in files:
+            tensors = load_file(file, device=str(self.device))
+            if twice := sorted(found.keys() & tensors.keys()):
+                raise ValueError(f"tensor '{twice[0]}' stands in {file.name} and in another file")
+            found.update(tensors)
+        return found

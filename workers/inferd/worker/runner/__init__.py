@@ -1,0 +1,1 @@
+"""Running batches: inputs out of an arena, the model, outputs back into it."""
