@@ -1,0 +1,16 @@
+"""One server with the example models, for all tests that leave it as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.server import MODELS, Server
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`inferd serve models`, ready."""
+    with Server(tmp_path_factory.mktemp("examples"), [MODELS], "--trust", "echo") as server:
+        yield server

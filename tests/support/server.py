@@ -1,0 +1,156 @@
+"""`inferd serve` as its users start it, and a look at what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+PATIENCE = 50.0
+"""Seconds after which a server that is not ready, or does not end, fails the test."""
+
+MODELS = Path(__file__).parents[2] / "models"
+"""The example models; `make test` builds them first."""
+
+
+class Server:
+    """A server on a free port; leaving the context presses Ctrl-C and looks for leftovers."""
+
+    def __init__(
+        self,
+        folder: Path,
+        models: Iterable[Path],
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`folder` is its working directory and holds its ready file and log."""
+        self._ready_file = folder / "ready.json"
+        self.log = folder / "server.log"
+        command = [str(Path(sys.executable).with_name("inferd")), "serve"]
+        command += [str(each) for each in models]
+        command += ["--grpc", "127.0.0.1:0", "--ready-file", str(self._ready_file), *options]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **(environment or {})},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                process_group=0,
+            )
+        self.address = ""
+        self.terminal = ""
+        self.ended_well = True
+
+    def __enter__(self) -> Self:
+        try:
+            self.terminal = self._read_until("Ctrl-C")
+        except BaseException:
+            self._abandon()
+            raise
+        ready = json.loads(self._ready_file.read_text())
+        assert ready["pid"] == self.process.pid
+        self.address = ready["grpc"]
+        return self
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        tree = self.tree() if self.process.poll() is None else []
+        try:
+            if self.process.poll() is None and self.ended_well:
+                self.process.send_signal(signal.SIGINT)
+            code = self.process.wait(PATIENCE)
+        finally:
+            for each in tree:
+                if each.is_running():
+                    each.kill()
+            psutil.wait_procs(tree, timeout=10)
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+        if error is None and self.ended_well:
+            assert code == 0, self.log.read_text()[-4000:]
+            assert not self._ready_file.exists(), "the ready file is still there"
+
+    def tree(self) -> list[psutil.Process]:
+        """The supervisor and everything below it."""
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def workers(self) -> list[psutil.Process]:
+        """The workers' processes."""
+        return [each for each in self.tree() if "inferd.worker" in each.cmdline()]
+
+    def gateway(self) -> psutil.Process:
+        """The gateway's process."""
+        (found,) = [each for each in self.tree() if "inferd.server.gateway" in each.cmdline()]
+        return found
+
+    def kill_supervisor(self) -> None:
+        """End the supervisor as the kernel's out-of-memory killer would."""
+        self.ended_well = False
+        self.process.kill()
+
+    def _abandon(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def _read_until(self, word: str) -> str:
+        """What it prints up to the line with `word`: printed when all models have settled."""
+        stream = self.process.stdout
+        assert stream is not None
+        lines: list[str] = []
+        timer = threading.Timer(PATIENCE, self.process.kill)
+        timer.start()
+        try:
+            for line in stream:
+                lines.append(line)
+                if word in line:
+                    return "".join(lines)
+        finally:
+            timer.cancel()
+        raise AssertionError(f"no '{word}' in {lines}; log:\n{self.log.read_text()[-4000:]}")
+
+
+def memfds(pid: int) -> int:
+    """How many memfds a process holds open."""
+    links = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(str(fd.readlink()))
+        except FileNotFoundError:
+            continue
+    return sum(link.startswith("/memfd:") for link in links)
+
+
+def wait_for_end(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until they have ended, at most this long; returns those that have not."""
+    fds = {}
+    for each in processes:
+        try:
+            fds[os.pidfd_open(each.pid)] = each
+        except ProcessLookupError:
+            continue
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    timer = threading.Event()
+    threading.Timer(seconds, timer.set).start()
+    while fds and not timer.is_set():
+        for fd, _ in poller.poll(100):
+            poller.unregister(fd)
+            os.close(fd)
+            del fds[fd]
+    for fd in fds:
+        os.close(fd)
+    return list(fds.values())
