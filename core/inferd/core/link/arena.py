@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -38,8 +39,8 @@ class ArenaMapping:
 
     def close(self) -> None:
         """Unmap. Views of `cells` that live on keep the memory until they go."""
-        self.cells.release()
         try:
+            self.cells.release()
             self._memory.close()
         except BufferError:
             # A tensor or an answer still looks at it; the last view to go unmaps it.
@@ -69,6 +70,10 @@ class Arena(ArenaMapping):
 
         Raises `MemoryError` when the system does not have the memory.
         """
+        available = available_memory()
+        if nbytes > available:
+            # The kernel would not refuse: it would look for a process to kill.
+            raise MemoryError(f"an arena of {nbytes} bytes, with {available} available")
         self.fd = os.memfd_create("inferd-arena", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
         try:
             os.posix_fallocate(self.fd, 0, nbytes)
@@ -110,3 +115,16 @@ class Arena(ArenaMapping):
         """Unmap and close the memfd."""
         super().close()
         os.close(self.fd)
+
+
+def available_memory() -> int:
+    """Bytes that can be committed without swapping, within this process's control group."""
+    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+    available = int(meminfo.partition("MemAvailable:")[2].split(maxsplit=1)[0]) * 1024
+    group = Path("/sys/fs/cgroup")  # the own one inside a container; the root one has no limit
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return available
+    return available if limit == "max" else min(available, int(limit) - used)
