@@ -6,7 +6,9 @@ import asyncio
 import signal
 import socket
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import grpc
 import numpy as np
@@ -63,8 +65,8 @@ async def call_again_and_again(
             codes[grpc.StatusCode.OK] += 1
         except grpc.aio.AioRpcError as error:
             codes[error.code()] += 1
-            trailers = {str(each[0]) for each in error.trailing_metadata() or ()}
-            unhinted.update({"grpc-retry-pushback-ms"} - trailers)
+            trailers = cast("Iterable[tuple[str, str]]", error.trailing_metadata())
+            unhinted.update({"grpc-retry-pushback-ms"} - {key for key, _ in trailers})
             await asyncio.sleep(0)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 _NEEDED = ("cyclopts", "msgspec", "pydantic", "rich", "structlog")
+_VERBS = ("serve", "predict", "inspect")
 
 _HELP = """Serve PyTorch models over gRPC.
 
@@ -33,12 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from cyclopts import App
 
     app = App(name="inferd", help=_HELP, help_format="markdown", version=version("inferd"))
-    # By name: a verb is imported when it is called, or when the list of verbs is shown.
-    app.command("inferd.server.cli.serve:serve")
-    app.command("inferd.server.cli.predict:predict")
-    app.command("inferd.server.cli.inspect:inspect")
+    typed = sys.argv[1:] if arguments is None else list(arguments)
+    for verb in _VERBS:
+        # By name: what a verb imports is imported when it is called,
+        app.command(f"inferd.server.cli.{verb}:{verb}")
+        if not typed or typed[0].startswith("-"):
+            # or when all verbs are listed, each with the first line of its help.
+            app[verb]
     try:
-        app(sys.argv[1:] if arguments is None else list(arguments))
+        app(typed)
     except BrokenPipeError:
         # Whoever read our output, such as `head`, has seen enough; nothing is left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

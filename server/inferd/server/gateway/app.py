@@ -94,7 +94,8 @@ class Gateway:
                 self._follow(message, fds)
         except PeerGone:
             pass  # drained, or orphaned: either way this process is of no use any more
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
+        self._door.close()
 
     def _follow(self, message: ToGateway, fds: list[int]) -> None:
         match message:
@@ -102,8 +103,8 @@ class Gateway:
                 self._dataplane.add_deployment(message)
             case AddInstance(deployment, instance, device):
                 link: Link = MessageSocket(adopt(fds.pop()), FromLinkedWorker)
-                self._dataplane.attach(deployment, instance, device, link)
-                self._control.send(InstanceAttached(instance))
+                if self._dataplane.attach(deployment, instance, device, link):
+                    self._control.send(InstanceAttached(instance))
             case PublishModel():
                 self._dataplane.publish(message)
             case PublishServer(ready):
@@ -121,6 +122,7 @@ class Gateway:
     def _drain(self, grace: float) -> None:
         self._ready = False
         self._changed()
+        self._health.close()
         self._door.drain(grace)
         self._dataplane.stop()
         self._control.hang_up()

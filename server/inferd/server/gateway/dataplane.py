@@ -116,10 +116,10 @@ class Dataplane:
             call.on_cancel = partial(self._dispatcher.cancel, deployment, request)
             self._dispatcher.submit(deployment, request)
         except ServingError as error:
-            call.fail(error)
             if deployment is not None:
                 with self._dispatcher.lock:
                     deployment.statistics.failed(int((monotonic() - arrived) * 1e9))
+            call.fail(error)
 
     def _remember(
         self, payload: bytes, message: InferMessage, deployment: Deployment, plan: Plan
@@ -133,7 +133,9 @@ class Dataplane:
         self, deployment: Deployment, message: InferMessage, arrived: float
     ) -> tuple[Plan, Lane, float]:
         """The plan, the lane and the deadline of a request. Raises `ServingError`."""
-        admission = self._admissions[deployment]
+        admission = self._admissions.get(deployment)
+        if admission is None:
+            raise Superseded  # drained since it was looked up
         plan = admission.plan(message)
         message.refuse_tensor_parameters()
         lane, deadline = plan.lane, arrived + self._max_request_time
@@ -164,7 +166,8 @@ class Dataplane:
         deployment = Deployment(
             info,
             statistics,
-            max_batch_bytes=self._max_message_bytes,
+            # A batch's inputs, and outputs as large, must fit into an arena beside another batch.
+            max_batch_bytes=min(self._max_message_bytes, self._max_arena_bytes // 4),
             now=monotonic,
             epoch_ms=lambda: int(time() * 1000),
         )
@@ -177,11 +180,16 @@ class Dataplane:
         self._deployments[message.deployment] = deployment
         self._dispatcher.add(deployment)
 
-    def attach(self, deployment: int, instance: int, device: str, link: Link) -> None:
-        """Give a deployment one more worker."""
+    def attach(self, deployment: int, instance: int, device: str, link: Link) -> bool:
+        """Give a deployment one more worker; False, and the link is closed, if it has drained."""
+        found = self._deployments.get(deployment)
+        if found is None:
+            link.close()
+            return False
         depth = _DEPTH[device.partition(":")[0]]
         added = Instance(instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes)
-        self._dispatcher.attach(self._deployments[deployment], added)
+        self._dispatcher.attach(found, added)
+        return True
 
     def publish(self, message: PublishModel) -> None:
         """Route a model's requests anew; deployments it no longer names are drained."""
@@ -195,8 +203,7 @@ class Dataplane:
 
     def statistics(self, model: str, version: int, read: Callable[[Statistics], None]) -> None:
         """Let `read` look at the counts of a version while they stand still."""
-        with self._dispatcher.lock:
-            read(self._statistics[model, version])
+        self._dispatcher.inspect(lambda: read(self._statistics[model, version]))
 
     def _routed(self, model: str) -> set[Deployment]:
         versions = self.table.models().get(model, {})

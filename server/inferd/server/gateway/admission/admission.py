@@ -18,6 +18,9 @@ _MAX_PLANS = 1024
 
 _MAX_ID = 128
 
+_MAX_PIECES = 4096
+"""Batches that one request may be split into: rows without elements cost no bytes but memory."""
+
 
 class Admission:
     """Turns requests into plans, in the order: counts, names, datatypes, shapes, outputs.
@@ -47,16 +50,18 @@ class Admission:
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
             self._plans[key] = plan
-        if message.id and (len(message.id) > _MAX_ID or not message.id.isprintable()):
+        name = message.id
+        if name and (len(name) > _MAX_ID or not (name.isascii() and name.isprintable())):
             raise InvalidRequest(
-                f"id has {len(message.id)} characters; it takes up to {_MAX_ID} printable ones",
+                f"id has {len(name)} characters; it takes up to {_MAX_ID} printable ASCII ones",
                 field="id",
             )
         return plan
 
     def lane_with(self, lane: Lane, parameters: dict[str, Parameter]) -> Lane:
         """The lane of requests that also share these parameters."""
-        key = (lane, tuple(parameters.items()))
+        # Not by value: 1, 1.0 and True are equal, and so are 0.0 and -0.0.
+        key = (lane, tuple([(name, repr(value)) for name, value in parameters.items()]))
         found = self._lanes.get(key)
         if found is None:
             found = lane.with_parameters(parameters)
@@ -66,31 +71,27 @@ class Admission:
     def _make_plan(self, heads: tuple[InputHead, ...], outputs: tuple[str, ...]) -> Plan:
         order = self._match_names(heads)
         sizes: dict[str, int] = {}
-        lane_inputs: list[LaneInput | None] = []
-        rows: dict[str, int] = {}
+        given = [heads[source] for source in order if source is not None]
         for spec, source in zip(self._signature.inputs, order, strict=True):
-            if source is None:
-                lane_inputs.append(None)
-                continue
-            _, datatype, shape = heads[source]
-            self._check_datatype(spec, datatype, source)
-            self._check_shape(spec, datatype, shape, source, sizes)
-            lane_inputs.append(self._lane_input(datatype, shape, rows, spec.name))
-        batches = self._signature.max_batch_size > 0 and all(
-            len(heads[source][2]) for source in order if source is not None
+            if source is not None:
+                _, datatype, shape = heads[source]
+                self._check_datatype(spec, datatype, source)
+                self._check_shape(spec, datatype, shape, source, sizes)
+        # Inputs of any rank may be scalars, which have no rows; without inputs there are none.
+        shapes = [shape for _, _, shape in given]
+        batches = self._signature.max_batch_size > 0 and bool(shapes) and all(shapes)
+        lane_inputs = tuple(
+            [
+                None if source is None else _lane_input(heads[source], batches=batches)
+                for source in order
+            ]
         )
-        if len(set(rows.values())) > 1:
-            raise InvalidRequest(
-                f"the inputs have different batch sizes: {rows}; the first dimension of all is "
-                "the batch",
-                field="inputs",
-            )
-        lane = self._lane(tuple(lane_inputs), batches=batches, sizes=sizes)
+        lane = self._lane(lane_inputs, batches=batches, sizes=sizes)
         return Plan(
             model=self._model,
             version=self._version,
             lane=lane,
-            rows=next(iter(rows.values())) if batches and rows else 1,
+            rows=self._rows(given) if batches else 1,
             order=order,
             names=tuple(spec.name for spec in self._signature.inputs),
             output_names=tuple(spec.name for spec in self._signature.outputs),
@@ -189,14 +190,24 @@ class Admission:
             field=field,
         )
 
-    def _lane_input(
-        self, datatype: str, shape: tuple[int, ...], rows: dict[str, int], name: str
-    ) -> LaneInput:
-        row_shape = shape
-        if self._signature.max_batch_size > 0 and shape:
-            rows[name] = shape[0]
-            row_shape = shape[1:]
-        return LaneInput(datatype, row_shape, byte_size(datatype, row_shape))
+    def _rows(self, given: list[InputHead]) -> int:
+        rows = {name: shape[0] for name, _, shape in given}
+        count = next(iter(rows.values()))
+        if any(each != count for each in rows.values()):
+            raise InvalidRequest(
+                f"the inputs have different batch sizes: {rows}; the first dimension of all is "
+                "the batch",
+                field="inputs",
+            )
+        limit = _MAX_PIECES * self._signature.max_batch_size
+        if count > limit:
+            raise InvalidRequest(
+                f"the request has {count} rows, model '{self._model}' takes up to {limit} at "
+                f"once, {self._signature.max_batch_size} in each batch; send it in parts",
+                reason="TENSOR_TOO_LARGE",
+                field="inputs",
+            )
+        return count
 
     def _lane(
         self, inputs: tuple[LaneInput | None, ...], *, batches: bool, sizes: dict[str, int]
@@ -232,6 +243,12 @@ class Admission:
                 )
             selected.append(self._outputs[name])
         return tuple(selected)
+
+
+def _lane_input(head: InputHead, *, batches: bool) -> LaneInput:
+    _, datatype, shape = head
+    row_shape = shape[1:] if batches else shape
+    return LaneInput(datatype, row_shape, byte_size(datatype, row_shape))
 
 
 def _axis_problem(dim: Axis, size: int, sizes: dict[str, int], *, bounded: bool) -> str | None:

@@ -29,7 +29,7 @@ class Forms(Generic[Known]):
 
     def __init__(self) -> None:
         self._layouts: dict[int, tuple[tuple[Span, ...], ...]] = {}
-        self._known: dict[bytes, Known] = {}
+        self._known: dict[bytes, tuple[tuple[Span, ...], Known]] = {}
 
     def find(self, payload: bytes) -> tuple[Known, Sequence[Buffer]] | None:
         """What is remembered for this form, and the raw tensors in the request's order."""
@@ -37,13 +37,14 @@ class Forms(Generic[Known]):
             if len(spans) == 1 and spans[0][2] == len(payload):
                 _, start, _ = spans[0]  # by far the most frequent: one tensor, at the end
                 known = self._known.get(payload[:start])
-                if known is not None:
-                    return known, (memoryview(payload)[start:],)
+                if known is not None and known[0] == spans:
+                    return known[1], (memoryview(payload)[start:],)
                 continue
             known = self._known.get(skeleton(payload, spans, with_tags=True))
-            if known is not None:
+            # Cut at other places, bytes that are no request may look like one that is.
+            if known is not None and known[0] == spans:
                 view = memoryview(payload)
-                return known, [view[start:end] for _, start, end in spans]
+                return known[1], [view[start:end] for _, start, end in spans]
         return None
 
     def remember(self, payload: bytes, known: Known) -> None:
@@ -54,7 +55,7 @@ class Forms(Generic[Known]):
             return
         if len(self._known) >= _MAX_FORMS:
             self.clear()
-        self._known[key] = known
+        self._known[key] = (spans, known)
         layouts = self._layouts.get(len(payload), ())
         if spans not in layouts:
             self._layouts[len(payload)] = (spans, *layouts[: _MAX_LAYOUTS - 1])

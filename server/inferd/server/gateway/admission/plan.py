@@ -116,7 +116,7 @@ class Plan:
                     f"input '{self._names[index]}' is BOOL and has a byte {wrong[0]}; "
                     "each byte is 0 or 1",
                     reason="VALUE_OUT_OF_RANGE",
-                    field=f"raw_input_contents[{index}]",
+                    field=f"raw_input_contents[{self._order[index]}]",
                 )
             return
         try:
@@ -125,7 +125,7 @@ class Plan:
             raise InvalidRequest(
                 f"input '{self._names[index]}' is BYTES, each element a 4-byte little-endian "
                 f"length and its bytes; {error}",
-                field=f"raw_input_contents[{index}]",
+                field=f"raw_input_contents[{self._order[index]}]",
             ) from error
 
 

@@ -78,14 +78,7 @@ class RoutingTable:
 
     def _explain(self, model: str, version: str) -> Deployment:
         """A deployment under another spelling of the version, or why there is none."""
-        if not model:
-            raise InvalidRequest("model_name is missing", field="model_name")
-        if not _NAME.fullmatch(model):
-            raise InvalidRequest(
-                "model_name has characters that no model's name has; it takes up to 128 letters, "
-                "digits, '.', '_' and '-'",
-                field="model_name",
-            )
+        check_name(model)
         versions = self._models.get(model)
         if versions is None:
             raise ModelNotFound(
@@ -123,6 +116,18 @@ class RoutingTable:
             f" ({state.state if state else 'UNAVAILABLE'}{reason})",
             retry_after=RESTART_HINT if loading else None,
             metadata={"model": model, "version": str(number)},
+        )
+
+
+def check_name(model: str) -> None:
+    """Raise `InvalidRequest` for what cannot be the name of a model."""
+    if not model:
+        raise InvalidRequest("model_name is missing", field="model_name")
+    if not _NAME.fullmatch(model):
+        raise InvalidRequest(
+            "model_name has characters that no model's name has; it takes up to 128 letters, "
+            "digits, '.', '_' and '-'",
+            field="model_name",
         )
 
 

@@ -75,13 +75,25 @@ class CompletionQueueDoor:
         self._thread.start()
 
     def drain(self, grace: float) -> None:
-        """Stop accepting; return when all calls have ended, cancelling them after `grace` s."""
+        """Stop accepting; return when all calls have ended, cancelling them after `grace` s.
+
+        `close` is due when nobody is left who might answer one of them.
+        """
         self._server.shutdown(self._queue, self._on_shutdown)
         if not self._closed.wait(grace):
             _log.warning("cancelling calls that outlasted the grace period", grace=grace)
             self._server.cancel_all_calls()
             self._closed.wait()
-        self._thread.join()
+
+    def close(self) -> None:
+        """End the loop of a door that is drained.
+
+        A call answered after this aborts the process, cancelled though it is: the core insists on
+        a living queue.
+        """
+        if self._closed.is_set():
+            self._queue.shutdown()
+            self._thread.join()
 
     def _request_call(self) -> None:
         self._server.request_call(self._queue, self._queue, self._on_call)
@@ -129,4 +141,3 @@ class CompletionQueueDoor:
 
     def _on_shutdown(self, event: Any) -> None:
         self._closed.set()
-        self._queue.shutdown()

@@ -10,7 +10,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from inferd.protos.services import INFERENCE_SERVICE
 from inferd.server.gateway.rpc.call import Method, Stream, StreamCall, Unary, UnaryCall
 from inferd.server.gateway.rpc.decoding import decode
-from inferd.wire.errors import NotFound
+from inferd.wire.errors import Draining, InvalidRequest, NotFound
 
 SERVICE = "grpc.health.v1.Health"
 
@@ -39,6 +39,7 @@ class Health:
         self._model_ready = model_ready
         self._lock = threading.Lock()
         self._watchers: dict[StreamCall, tuple[str, int]] = {}
+        self._closed = False
 
     def methods(self) -> Mapping[str, Method]:
         """The service's methods by path."""
@@ -52,6 +53,15 @@ class Health:
                 if status != last:
                     self._watchers[call] = (name, status)
                     call.send(HealthCheckResponse(status=status).SerializeToString())
+
+    def close(self) -> None:
+        """End every watch: they would last as long as their callers, and a drain with them."""
+        with self._lock:
+            self._closed = True
+            watchers = list(self._watchers)
+            self._watchers.clear()
+        for call in watchers:
+            call.fail(_draining())
 
     def _status(self, name: str) -> int:
         if name in ("", INFERENCE_SERVICE):
@@ -74,9 +84,13 @@ class Health:
 
     def _watch(self, call: StreamCall) -> None:
         def asked(payload: bytes | None) -> None:
-            name = decode(HealthCheckRequest, payload or b"").service
+            if payload is None:
+                raise InvalidRequest("the call ended without a message", reason="NO_MESSAGE")
+            name = decode(HealthCheckRequest, payload).service
             call.on_cancel = lambda: self._leave(call)
             with self._lock:
+                if self._closed:
+                    raise _draining()
                 status = self._status(name)
                 self._watchers[call] = (name, status)
                 call.send(HealthCheckResponse(status=status).SerializeToString())
@@ -86,3 +100,7 @@ class Health:
     def _leave(self, call: StreamCall) -> None:
         with self._lock:
             self._watchers.pop(call, None)
+
+
+def _draining() -> Draining:
+    return Draining("the server is shutting down; watch another one")

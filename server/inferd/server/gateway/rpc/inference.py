@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from inferd.protos import oip_pb2 as oip
 from inferd.protos.services import INFERENCE_METHODS
 from inferd.server.gateway.dataplane import Dataplane
+from inferd.server.gateway.routing.table import check_name
 from inferd.server.gateway.rpc.call import Method, Stream, StreamCall, Unary, UnaryCall
 from inferd.server.gateway.rpc.decoding import decode
 from inferd.server.gateway.rpc.descriptions import config_of, metadata_of, statistics_of
@@ -110,7 +111,7 @@ class InferenceService:
     def _model_metadata(self, call: UnaryCall) -> None:
         request = decode(oip.ModelMetadataRequest, call.payload)
         info = self._table.resolve(request.name, request.version).info
-        versions = self._table.models()[info.model]
+        versions = self._table.models().get(info.model, {})
         served = [number for number, each in sorted(versions.items()) if each.deployment]
         _reply(call, metadata_of(info, served))
 
@@ -189,8 +190,7 @@ class InferenceService:
                 f"explicit model {verb} is switched off here; the operator allows it with "
                 "repository_control = true"
             )
-        if not model:
-            raise InvalidRequest("model_name is missing", field="model_name")
+        check_name(model)
 
         def done(error: ServingError | None) -> None:
             if error is None:

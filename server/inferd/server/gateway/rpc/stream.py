@@ -44,6 +44,8 @@ class QueuedStreamCall:
         """Ask for the caller's next message; None says that it has sent its last."""
 
         def arrived(event: Any) -> None:
+            if self._over:
+                return  # the caller is gone: nobody waits for an answer
             try:
                 on_message(event.batch_operations[0].message())
             except ServingError as error:
@@ -101,6 +103,6 @@ class QueuedStreamCall:
         with self._lock:
             self._over = True
             self._outbox.clear()
-        if self.on_cancel is not None and event.batch_operations[0].cancelled():
-            on_cancel, self.on_cancel = self.on_cancel, None
+        on_cancel, self.on_cancel = self.on_cancel, None
+        if on_cancel is not None and event.batch_operations[0].cancelled():
             on_cancel()

@@ -25,7 +25,16 @@ class QueuedUnaryCall:
     Operation objects own memory of the C core: each batch gets fresh ones.
     """
 
-    __slots__ = ("_call", "_handle", "deadline", "metadata", "method", "on_cancel", "payload")
+    __slots__ = (
+        "_call",
+        "_gone",
+        "_handle",
+        "deadline",
+        "metadata",
+        "method",
+        "on_cancel",
+        "payload",
+    )
 
     def __init__(self, event: Any, method: str, handle: Callable[[QueuedUnaryCall], None]) -> None:
         """`event` announces the call; the message is still to come."""
@@ -35,6 +44,7 @@ class QueuedUnaryCall:
         self.deadline = monotonic_deadline(event.call_details.deadline)
         self.on_cancel: Callable[[], None] | None = None
         self._handle = handle
+        self._gone = False
         self._call = event.call
         self._call.start_server_batch(
             (cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message
@@ -64,6 +74,8 @@ class QueuedUnaryCall:
 
     def _on_message(self, event: Any) -> None:
         payload = event.batch_operations[0].message()
+        if self._gone:
+            return  # cancelled before its message was read: nobody waits for an answer
         if payload is None:
             self.fail(InvalidRequest("the call ended without a message", reason="NO_MESSAGE"))
             return
@@ -76,8 +88,10 @@ class QueuedUnaryCall:
             self.fail(unexpected(error, self.method))
 
     def _on_close(self, event: Any) -> None:
-        if self.on_cancel is not None and event.batch_operations[0].cancelled():
-            on_cancel, self.on_cancel = self.on_cancel, None
+        # Taken before it is looked at: an answer from another thread clears it at any moment.
+        on_cancel, self.on_cancel = self.on_cancel, None
+        self._gone = True
+        if on_cancel is not None and event.batch_operations[0].cancelled():
             on_cancel()
 
 
@@ -93,8 +107,11 @@ def status_operation(error: ServingError) -> Any:
 
 
 def monotonic_deadline(epoch: float) -> float:
-    """A gRPC deadline, a moment of the wall clock, in monotonic seconds; infinite for none."""
-    return inf if epoch == inf else monotonic() + (epoch - time())
+    """A gRPC deadline, a moment of the wall clock, in monotonic seconds; infinite for none.
+
+    The core rounds up to whole milliseconds; rounded down, a timeout of 0 has passed on arrival.
+    """
+    return inf if epoch == inf else monotonic() + (epoch - time()) - 0.001
 
 
 def unexpected(error: BaseException, method: str) -> Unexpected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from inferd.core.link.arena import Arena, aligned
+from inferd.core.link.arena import ALIGNMENT, Arena, aligned
 from inferd.core.link.messages import CloseArena, OpenArena
 from inferd.wire.errors import ArenaFull
 
@@ -53,7 +53,7 @@ class Arenas:
         current = self._arenas.get(self._current)
         offset = None if current is None else current.allocate(nbytes)
         if current is None or offset is None:
-            current = self._open(aligned(nbytes))
+            current = self._open(max(ALIGNMENT, aligned(nbytes)))
             offset = current.allocate(nbytes)
             if offset is None:
                 raise AssertionError(f"an arena of {current.nbytes} bytes refused {nbytes}")

@@ -136,7 +136,10 @@ class Deployment:
         self._queue.forget(pending)
 
     def settle(self, outcome: Completed) -> Tally:
-        """Answer the callers of a finished batch; `conclude` is then due, under the lock."""
+        """Answer the callers of a finished batch; `conclude` is then due, under the lock.
+
+        Raises `OutputInvalid`, before any answer, where the outputs cannot be told apart.
+        """
         tally = Tally()
         now = self._now()
         layout = outcome.layout
@@ -156,11 +159,8 @@ class Deployment:
                 continue
             pending.settled = True
             tally.requests += 1
-            tally.arrived += pending.arrived
-        if tally.requests:
-            taken = pieces[0].pending.taken
-            tally.total += tally.requests * now - tally.arrived
-            tally.queued += tally.requests * taken - tally.arrived
+            tally.total += now - pending.arrived
+            tally.queued += pending.taken - pending.arrived
         return tally
 
     def conclude(self, instance: Instance, outcome: Completed, tally: Tally) -> None:
@@ -245,7 +245,6 @@ class Tally:
     """What one batch adds to the statistics, gathered outside the lock. Times in seconds."""
 
     requests: int = 0
-    arrived: float = 0.0
     total: float = 0.0
     queued: float = 0.0
     split: list[tuple[int, int, int]] = field(default_factory=list)

@@ -14,6 +14,7 @@ from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
 from inferd.server.gateway.scheduling.pending import Pending
+from inferd.wire.errors import OutputInvalid
 
 _log = get_logger(__name__)
 
@@ -37,6 +38,7 @@ class Dispatcher:
         `changed` is called, without it, when a deployment may have become ready or unready.
         """
         self.lock = threading.Lock()
+        self._answering = threading.Lock()  # taken before `lock`: answers go out that count later
         self._now = now
         self._drained = drained
         self._changed = changed
@@ -76,16 +78,15 @@ class Dispatcher:
             self._links[instance.link.fileno()] = (deployment, instance)
             self._epoll.register(instance.link.fileno(), select.EPOLLIN)
             deployment.dispatch()
+            self._set_alarm(deployment, wake=True)
         self._changed()
 
     def submit(self, deployment: Deployment, pending: Pending) -> None:
         """Queue a request. Raises what `Deployment.submit` raises."""
         with self.lock:
             deployment.submit(pending)
-            if deployment.waiting and deployment.next_event() < self._alarm:
-                # Only a deadline earlier than all others needs the thread to look up.
-                self._alarm = deployment.next_event()
-                os.eventfd_write(self._wake, 1)
+            if deployment.waiting:
+                self._set_alarm(deployment, wake=True)
 
     def cancel(self, deployment: Deployment, pending: Pending) -> None:
         """The caller of a request is gone."""
@@ -99,6 +100,11 @@ class Dispatcher:
             deployment.draining = True
             self._check_drained(deployment)
 
+    def inspect(self, look: Callable[[], None]) -> None:
+        """Call `look` while no counts change and every answer that was sent is counted."""
+        with self._answering, self.lock:
+            look()
+
     def _run(self) -> None:
         while not self._stopping:
             for fd, _ in self._epoll.poll(self._timeout()):
@@ -111,6 +117,14 @@ class Dispatcher:
                     self._serve(*link)
             if self._now() >= self._alarm:
                 self._ring()
+
+    def _set_alarm(self, deployment: Deployment, *, wake: bool) -> None:
+        """With the lock held: see to it that the thread looks up when this deployment needs it."""
+        event = deployment.next_event()
+        if event < self._alarm:
+            self._alarm = event
+            if wake:
+                os.eventfd_write(self._wake, 1)
 
     def _timeout(self) -> float | None:
         if self._alarm == inf:
@@ -135,19 +149,28 @@ class Dispatcher:
                 self._conclude(deployment, instance, message)
         except PeerGone:
             self._detach(deployment, instance)
+        except Exception as error:  # the last resort: this thread carries all other workers
+            _log.error("a worker's message cannot be followed: closing its link", exc_info=error)
+            self._detach(deployment, instance)
 
     def _conclude(
         self, deployment: Deployment, instance: Instance, message: BatchDone | BatchFailed
     ) -> None:
         outcome = instance.conclude(message)
-        if isinstance(outcome, Completed):
-            tally = deployment.settle(outcome)
+        with self._answering:
+            tally = None
+            if isinstance(outcome, Completed):
+                try:
+                    tally = deployment.settle(outcome)
+                except OutputInvalid as error:
+                    outcome = Failed(outcome.number, outcome.execution, error)
             with self.lock:
-                deployment.conclude(instance, outcome, tally)
-                self._check_drained(deployment)
-        elif isinstance(outcome, Failed):
-            with self.lock:
-                deployment.abandon(instance, outcome)
+                if isinstance(outcome, Failed):
+                    deployment.abandon(instance, outcome)
+                elif outcome is not None and tally is not None:
+                    deployment.conclude(instance, outcome, tally)
+                # What waits now may be due before anything else happens.
+                self._set_alarm(deployment, wake=False)
                 self._check_drained(deployment)
 
     def _detach(self, deployment: Deployment, instance: Instance) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from inferd.core.link.arena import aligned
 from inferd.core.link.messages import (
@@ -22,6 +23,7 @@ from inferd.server.gateway.scheduling.arenas import Arenas, Slot
 from inferd.server.gateway.scheduling.lane import LaneInput
 from inferd.server.gateway.scheduling.pending import OutputLayout, Piece
 from inferd.server.gateway.scheduling.queue import Batch
+from inferd.wire.dtypes import DATATYPES
 from inferd.wire.errors import ArenaFull, OutputInvalid, ServingError, error_types
 from inferd.wire.tensors import Buffer, row_offsets
 
@@ -133,7 +135,14 @@ class Instance:
         slot = execution.slots[-1]
         layout, outputs = [], []
         batches = execution.batch.lane.batches
+        rows = execution.batch.rows
         for each in message.outputs:
+            if not _fits(each, rows if batches else None):
+                error = OutputInvalid(
+                    f"the model gave {each.nbytes} bytes as {each.datatype} {list(each.shape)} "
+                    f"for a batch of {rows} rows"
+                )
+                return Failed(message.batch, execution, error)
             if each.offset < slot.offset or each.offset + each.nbytes > slot.offset + slot.nbytes:
                 error = OutputInvalid("the worker's answer lies outside the memory it was given")
                 return Failed(message.batch, execution, error)
@@ -173,16 +182,34 @@ class Instance:
 
 
 def rows_of(completed: Completed) -> list[list[Buffer]]:
-    """The outputs of each piece of an execution: views, in the order of its pieces."""
+    """The outputs of each piece of an execution: views, in the order of its pieces.
+
+    Raises `OutputInvalid` where a BYTES output is not framed as BYTES are.
+    """
     batch = completed.execution.batch
     pieces = batch.pieces
-    if len(pieces) == 1:
-        return [list(completed.outputs)]
-    columns = [
-        _split(output, datatype, row_shape, batch)
-        for output, (datatype, row_shape) in zip(completed.outputs, completed.layout, strict=True)
-    ]
+    if len(pieces) == 1 or not completed.outputs:
+        return [list(completed.outputs) for _ in pieces]
+    try:
+        columns = [
+            _split(output, datatype, row_shape, batch)
+            for output, (datatype, row_shape) in zip(
+                completed.outputs, completed.layout, strict=True
+            )
+        ]
+    except ValueError as error:
+        raise OutputInvalid(f"the model gave a BYTES output that is none: {error}") from error
     return [list(each) for each in zip(*columns, strict=True)]
+
+
+def _fits(output: SlotTensor, rows: int | None) -> bool:
+    """Whether an output has the bytes its shape says, and one row for each row of its batch."""
+    if rows is not None and (not output.shape or output.shape[0] != rows):
+        return False
+    datatype = DATATYPES.get(output.datatype)
+    if datatype is None:
+        return False
+    return not datatype.itemsize or output.nbytes == datatype.itemsize * prod(output.shape)
 
 
 def _split(
@@ -190,10 +217,7 @@ def _split(
 ) -> list[memoryview]:
     views, row = [], 0
     if datatype == "BYTES":
-        elements = 1
-        for dim in row_shape:
-            elements *= dim
-        offsets: Sequence[int] = row_offsets(output, batch.rows, elements)
+        offsets: Sequence[int] = row_offsets(output, batch.rows, prod(row_shape))
     else:
         size = len(output) // batch.rows if batch.rows else 0
         offsets = range(0, size * batch.rows + 1, size) if size else [0] * (batch.rows + 1)

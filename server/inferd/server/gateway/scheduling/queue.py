@@ -10,6 +10,9 @@ from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.pending import Pending, Piece, pieces_of
 from inferd.wire.errors import QueueFull
 
+_PURGE = 16
+"""Forgotten requests worth a walk through the queue."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -45,6 +48,7 @@ class Queue:
         self._max_batch_bytes = max_batch_bytes
         self._lanes: dict[Lane, _Waiting] = {}
         self._earliest_deadline = inf
+        self._forgotten = 0
         self.size = 0
         """Requests of which at least one piece waits."""
 
@@ -104,6 +108,10 @@ class Queue:
         if pending.queued:
             pending.queued = 0
             self.size -= 1
+            self._forgotten += 1
+            # Their tensors must not outlive them by more than those of the requests that wait.
+            if self._forgotten > max(_PURGE, self.size):
+                self._purge()
 
     def expire(self, now: float) -> list[Pending]:
         """The requests whose deadline has passed, for the caller to fail and `forget`."""
@@ -121,6 +129,14 @@ class Queue:
         self._lanes.clear()
         self._earliest_deadline = inf
         return living
+
+    def _purge(self) -> None:
+        self._forgotten = 0
+        for lane, waiting in list(self._lanes.items()):
+            waiting.pieces = deque([each for each in waiting.pieces if not each.pending.settled])
+            waiting.rows = sum([each.rows for each in waiting.pieces])
+            if not waiting.pieces:
+                del self._lanes[lane]
 
     def _living(self) -> list[Pending]:
         # A dictionary, for a request that was split waits in several pieces.

@@ -1,0 +1,247 @@
+"""The supervisor put together: one gateway, the library of models, and the life of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from inferd.core.link.messages import (
+    CommandAnswer,
+    DeploymentDrained,
+    Fault,
+    FromGateway,
+    InstanceAttached,
+    PublishServer,
+    RepositoryCommand,
+    StartGateway,
+)
+from inferd.core.settings import Settings
+from inferd.core.telemetry.logs import get_logger
+from inferd.server.supervisor.door import Door, ListenError
+from inferd.server.supervisor.library import Library, LibraryTerms
+from inferd.server.supervisor.ready_file import ReadyFile
+from inferd.server.supervisor.replicas.devices import Machine, survey
+from inferd.server.supervisor.replicas.process import python
+from inferd.server.supervisor.replicas.replica import WorkerTerms
+from inferd.server.supervisor.repository.scan import Scan, ScanError, scan
+from inferd.server.supervisor.summary import Summary, summarise
+from inferd.wire.errors import Forbidden, ServingError, Unexpected
+
+DRAIN_MARGIN = 5.0
+"""Seconds beyond the longest request that a deployment being replaced may take to empty."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_log = get_logger(__name__)
+
+
+class StartError(RuntimeError):
+    """The server cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """How the children are started; `log_format` is the supervisor's own, once resolved."""
+
+    gateway: Sequence[str]
+    worker: Sequence[str]
+
+    @classmethod
+    def of_inferd(cls, log_level: str, log_format: str) -> Programs:
+        """Our own gateway and worker, logging as the supervisor does."""
+        logs = ("--log-level", log_level, "--log-format", log_format)
+        return cls(python("inferd.server.gateway", *logs), python("inferd.worker", *logs))
+
+
+class Supervisor:
+    """Serves models until it is told to stop; leaves no process, file or memory behind."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        programs: Programs,
+        *,
+        on_ready: Callable[[Summary], None],
+        machine: Machine | None = None,
+    ) -> None:
+        """`on_ready` is called once all models have loaded or failed to."""
+        self._settings = settings
+        self._programs = programs
+        self._on_ready = on_ready
+        self._machine = machine or survey()
+        self._ready = False
+        self._stopping = asyncio.Event()
+        self._hurry = False
+        self._tasks: asyncio.TaskGroup | None = None
+        self._commands: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until `stop` or a signal. Raises `StartError` if it cannot begin."""
+        settings = self._settings
+        found = self._scan()
+        start = StartGateway(
+            address=str(settings.grpc),
+            max_message_bytes=settings.max_message_bytes,
+            max_request_time=settings.max_request_time,
+            max_arena_bytes=settings.max_arena_bytes,
+            repository_control=settings.may_control_repository,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+        )
+        self._door = Door(start, self._programs.gateway, self)
+        self._library = Library(self._terms(), self._door)
+        with self._signals(), ReadyFile(settings.ready_file) as ready_file:
+            try:
+                address = await self._opened()
+                if address is not None:
+                    await self._serve(found, address, ready_file)
+            except ExceptionGroup as group:
+                self._kill()
+                refused = group.subgroup(StartError)
+                raise (refused or group).exceptions[0] from None
+            except BaseException:
+                self._kill()
+                raise
+            finally:
+                await self._end()
+
+    def stop(self) -> None:
+        """End in good order; a second call ends at once."""
+        if self._stopping.is_set():
+            self._hurry = True
+            _log.warning("stopping at once")
+            self._kill()
+        else:
+            _log.info("stopping", grace=self._settings.grace)
+            self._stopping.set()
+
+    # --- what the gateway says ---------------------------------------------------------------
+
+    def gateway_up(self) -> None:
+        """A gateway that knows nothing yet listens."""
+        self._library.gateway_up()
+        self._door.send(PublishServer(self._ready))
+
+    def gateway_down(self) -> None:
+        """The gateway is gone."""
+        self._library.gateway_down()
+
+    def gateway_said(self, message: FromGateway) -> None:
+        """The gateway sent a message."""
+        match message:
+            case InstanceAttached(instance):
+                self._library.instance_attached(instance)
+            case DeploymentDrained(deployment):
+                self._library.deployment_drained(deployment)
+            case RepositoryCommand() if self._tasks is not None and not self._stopping.is_set():
+                task = self._tasks.create_task(self._follow(message), name="repository command")
+                self._commands.add(task)
+                task.add_done_callback(self._commands.discard)
+
+    # --- the life of the server --------------------------------------------------------------
+
+    def _scan(self) -> Scan:
+        try:
+            found = scan(self._settings.models)
+        except (ScanError, OSError) as error:
+            raise StartError(str(error)) from None
+        names = {model.name for model in found.models}
+        for named in (*self._settings.trust, *self._settings.model):
+            if named not in names:
+                _log.warning("settings name a model that is not there", model=named)
+        for note in found.notes:
+            _log.warning(note)
+        return found
+
+    def _terms(self) -> LibraryTerms:
+        settings = self._settings
+        return LibraryTerms(
+            paths=settings.models,
+            override=settings.override,
+            devices=settings.devices,
+            machine=self._machine,
+            workers=WorkerTerms(self._programs.worker, settings.load_timeout),
+            parallel_loads=settings.parallel_loads,
+            drain_bound=settings.max_request_time + DRAIN_MARGIN,
+        )
+
+    async def _opened(self) -> str | None:
+        """The address at which the gateway listens; None if we were stopped before it did."""
+        try:
+            return await self._door.open()
+        except ListenError as error:
+            if self._stopping.is_set():
+                return None
+            raise StartError(
+                f"the gateway did not start: {error}; name another address with "
+                "--grpc HOST:PORT, with port 0 for any free one"
+            ) from None
+
+    async def _serve(self, found: Scan, address: str, ready_file: ReadyFile) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            starting = tasks.create_task(self._library.start(found.models), name="start models")
+            stopping = tasks.create_task(self._stopping.wait(), name="wait for the end")
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done() and not self._stopping.is_set():
+                self._become_ready(found, address, ready_file)
+                await stopping
+            self._tasks = None
+            await self._door.drain(0 if self._hurry else self._settings.grace)
+            for task in (starting, *self._commands):
+                task.cancel()
+
+    def _become_ready(self, found: Scan, address: str, ready_file: ReadyFile) -> None:
+        self._ready = True
+        self._door.send(PublishServer(ready=True))
+        try:
+            ready_file.write(address)
+        except OSError as error:
+            raise StartError(
+                f"the ready file {self._settings.ready_file} cannot be written: {error.strerror}"
+            ) from None
+        self._on_ready(summarise(self._library, address, found.notes))
+
+    async def _end(self) -> None:
+        """Every child ended and reaped, in a bounded time."""
+        await self._library.stop()
+        self._door.kill()
+        await self._door.reaped()
+
+    def _kill(self) -> None:
+        self._door.kill()
+        self._library.kill()
+
+    async def _follow(self, command: RepositoryCommand) -> None:
+        """Do what a client asks for, and answer."""
+        fault: Fault | None = None
+        try:
+            await self._perform(command)
+        except ServingError as error:
+            fault = Fault(error.reason, error.message, error.retry_after)
+        except Exception:
+            _log.exception("command failed", verb=command.verb, model=command.model)
+            fault = Fault(Unexpected.reason, f"{command.verb} failed; the server's log says why")
+        self._door.send(CommandAnswer(command.command, fault))
+
+    async def _perform(self, command: RepositoryCommand) -> None:
+        if not self._settings.may_control_repository:
+            raise Forbidden("the operator of this server has switched off loading by clients")
+        if command.verb == "load":
+            await self._library.load(command.model)
+        else:
+            await self._library.unload(command.model)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)

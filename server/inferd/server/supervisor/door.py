@@ -1,0 +1,189 @@
+"""The gateway process as the supervisor sees it: started, restarted, told what to serve, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from inferd.core.clock import Clock, SystemClock
+from inferd.core.link.messages import (
+    DrainGateway,
+    FromGateway,
+    ListenFailed,
+    Listening,
+    StartGateway,
+    ToGateway,
+)
+from inferd.core.telemetry.logs import get_logger
+from inferd.server.supervisor.replicas.process import ChildProcess, Exit
+from inferd.server.supervisor.replicas.restart import History, RestartPolicy, after_death
+
+LISTEN_TIMEOUT = 30.0
+"""Seconds in which a new gateway must listen."""
+
+DRAIN_MARGIN = 5.0
+"""Seconds that a draining gateway gets beyond its grace before it is killed."""
+
+_log = get_logger(__name__)
+
+
+class ListenError(RuntimeError):
+    """The gateway cannot listen at the address; the message says why."""
+
+
+class DoorEvents(Protocol):
+    """Who hears of the gateway."""
+
+    def gateway_up(self) -> None:
+        """A gateway that knows nothing yet listens."""
+
+    def gateway_down(self) -> None:
+        """It is gone, with every request it held."""
+
+    def gateway_said(self, message: FromGateway) -> None:
+        """It sent something else than how its listening went."""
+
+
+class Door:
+    """Keeps one gateway alive at one address."""
+
+    def __init__(
+        self,
+        start: StartGateway,
+        command: Sequence[str],
+        events: DoorEvents,
+        *,
+        policy: RestartPolicy | None = None,
+        clock: Clock | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`command` starts a gateway; `start` is what it is told first."""
+        self.address = start.address
+        self._start = start
+        self._command = command
+        self._events = events
+        self._policy = policy or RestartPolicy()
+        self._clock = clock or SystemClock()
+        self._chance = chance
+        self._process: ChildProcess[ToGateway, FromGateway] | None = None
+        self._opened: asyncio.Future[str] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._history = History()
+        self._up_since: float | None = None
+        self._closing = False
+
+    @property
+    def up(self) -> bool:
+        """Whether a gateway listens."""
+        return self._up_since is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The gateway's process, if there is one."""
+        return self._process.pid if self._process is not None else None
+
+    async def open(self) -> str:
+        """Start the first gateway; the address it listens at. Raises `ListenError`."""
+        self._opened = asyncio.get_running_loop().create_future()
+        self._spawn()
+        try:
+            return await self._opened
+        finally:
+            self._opened = None
+
+    def send(self, message: ToGateway, fds: Sequence[int] = ()) -> None:
+        """Tell the gateway; lost if there is none, as the next one is told everything anew."""
+        if self._process is not None and self.up:
+            self._process.send(message, fds)
+
+    async def drain(self, grace: float) -> None:
+        """Have the gateway answer what it holds within `grace` seconds and end; reaped after."""
+        self._closing = True
+        self._set_timer(None)
+        if self._process is None:
+            return
+        if self.up:
+            self._process.send(DrainGateway(grace))
+            await self._process.wait_or_kill(grace + DRAIN_MARGIN)
+        else:
+            await self._process.wait_or_kill(0)
+
+    def kill(self) -> None:
+        """End the gateway at once and for good."""
+        self._closing = True
+        self._set_timer(None)
+        if self._process is not None:
+            self._process.kill()
+
+    async def reaped(self) -> None:
+        """Wait until there is no gateway process."""
+        if self._process is not None:
+            await asyncio.shield(self._process.exit)
+
+    def _spawn(self) -> None:
+        try:
+            self._process = ChildProcess.spawn(
+                self._command, FromGateway, on_message=self._said, on_exit=self._died
+            )
+        except OSError as error:
+            self._after_death(f"it could not be started: {error}")
+            return
+        self._process.send(msgspec.structs.replace(self._start, address=self.address))
+        self._set_timer(LISTEN_TIMEOUT, self._process.kill)
+
+    def _said(self, message: FromGateway) -> None:
+        match message:
+            case Listening(address):
+                self._set_timer(None)
+                # A port that the system chose is kept when the gateway is started again.
+                self.address = address
+                self._up_since = self._clock.monotonic()
+                _log.info("gateway listens", address=address, gateway=self.pid)
+                if self._opened is not None and not self._opened.done():
+                    self._opened.set_result(address)
+                self._events.gateway_up()
+            case ListenFailed(reason):
+                if self._opened is None:
+                    _log.error("gateway cannot listen", address=self.address, reason=reason)
+                elif not self._opened.done():
+                    self._opened.set_exception(ListenError(reason))
+            case _:
+                self._events.gateway_said(message)
+
+    def _died(self, ended: Exit) -> None:
+        self._process = None
+        self._set_timer(None)
+        was_up = self.up
+        lived = 0.0 if self._up_since is None else self._clock.monotonic() - self._up_since
+        self._up_since = None
+        if was_up:
+            self._events.gateway_down()
+        if not self._closing:
+            self._after_death(str(ended), lived)
+
+    def _after_death(self, how: str, lived: float = 0.0) -> None:
+        if self._opened is not None:
+            if not self._opened.done():
+                error = ListenError(f"the gateway ended ({how}) before it could listen")
+                self._opened.set_exception(error)
+            return
+        self._history, restart = after_death(
+            self._history,
+            now=self._clock.monotonic(),
+            lived=lived,
+            chance=self._chance(),
+            policy=self._policy,
+        )
+        _log.error("gateway lost", how=how, restart_in=round(restart.delay, 3))
+        self._set_timer(restart.delay, self._spawn)
+
+    def _set_timer(self, delay: float | None, call: Callable[[], None] | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if delay is not None and call is not None:
+            self._timer = asyncio.get_running_loop().call_later(delay, call)

@@ -1,0 +1,54 @@
+"""The file that tells scripts that the server is ready, and where."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class ReadyFile:
+    """A JSON object `{"grpc": "127.0.0.1:8001", "pid": 42}`, there while the server is ready.
+
+    Without a path nothing is written. Appears whole or not at all; removed on leaving the context,
+    unless another server has put its own there meanwhile.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._text: str | None = None
+
+    def write(self, address: str) -> None:
+        """Say that this process listens for gRPC at `address`. Raises `OSError`."""
+        if self._path is None:
+            return
+        self._text = json.dumps({"grpc": address, "pid": os.getpid()}) + "\n"
+        # Beside its destination, so that the last step is a rename.
+        descriptor, name = tempfile.mkstemp(prefix=".ready-", dir=self._path.parent)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self._text)
+            whole = Path(name)
+            whole.chmod(0o644)
+            whole.replace(self._path)
+        except BaseException:
+            Path(name).unlink()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if self._path is not None and self._text is not None:
+            with suppress(OSError):
+                if self._path.read_text() == self._text:
+                    self._path.unlink()

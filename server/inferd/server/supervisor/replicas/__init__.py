@@ -1,0 +1,1 @@
+"""Workers as the supervisor sees them: where they run, how they start, die and come back."""

@@ -1,0 +1,176 @@
+"""One worker of a deployment: performs what its `Instance` decides."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from inferd.core.clock import Clock, SystemClock
+from inferd.core.link.messages import (
+    FromWorker,
+    Loaded,
+    LoadingFailed,
+    LoadModel,
+    ModelSource,
+    OpenLink,
+    Pinning,
+    StopWorker,
+    ToWorker,
+)
+from inferd.core.telemetry.logs import get_logger
+from inferd.server.supervisor.replicas import instance as life
+from inferd.server.supervisor.replicas.instance import Instance, Phase
+from inferd.server.supervisor.replicas.process import ChildProcess, Exit
+from inferd.server.supervisor.replicas.restart import RestartPolicy
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTerms:
+    """How workers are run: the command that starts one, times in seconds, and where time is from."""
+
+    command: Sequence[str]
+    load_timeout: float
+    policy: RestartPolicy = field(default_factory=RestartPolicy)
+    clock: Clock = field(default_factory=SystemClock)
+    chance: Callable[[], float] = random.random
+
+
+class Replica:
+    """A worker process that is kept alive.
+
+    `on_change` is called after everything that happens to it. `accepts` judges what it loaded:
+    a reason to refuse it, or None.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        pinning: Pinning,
+        terms: WorkerTerms,
+        *,
+        accepts: Callable[[Loaded], str | None],
+        on_change: Callable[[Replica], None],
+    ) -> None:
+        self.pinning = pinning
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once it has loaded for the first time, or failed to."""
+        self.stopped = asyncio.Event()
+        self._source = source
+        self._terms = terms
+        self._accepts = accepts
+        self._on_change = on_change
+        self._life = Instance(load_timeout=terms.load_timeout, policy=terms.policy)
+        self._process: ChildProcess[ToWorker, FromWorker] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._log = _log.bind(model=source.name, version=source.version, device=pinning.device)
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is on its way."""
+        return self._life.phase
+
+    @property
+    def reason(self) -> str:
+        """Why it does not serve, if it does not."""
+        return self._life.reason
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, if there is one."""
+        return self._process.pid if self._process is not None else None
+
+    def begin(self) -> None:
+        """Start it."""
+        self._handle(life.Begin())
+
+    def link_up(self) -> None:
+        """The gateway reaches it."""
+        self._handle(life.LinkUp())
+
+    def link_down(self) -> None:
+        """The gateway is gone."""
+        self._handle(life.LinkDown())
+
+    def open_link(self, fd: int) -> None:
+        """Hand it its end of a link to a gateway; `fd` stays the caller's."""
+        if self._process is not None:
+            self._process.send(OpenLink(), [fd])
+
+    def stop(self) -> None:
+        """Let it finish its batch and end; `stopped` tells when it has."""
+        self._handle(life.Stop())
+
+    def kill(self) -> None:
+        """End it at once and for good."""
+        self._handle(life.Stop())
+        if self._process is not None:
+            self._process.kill()
+
+    def _handle(self, event: life.Event) -> None:
+        before = self.phase
+        now, chance = self._terms.clock.monotonic(), self._terms.chance()
+        for action in self._life.handle(event, now=now, chance=chance):
+            self._perform(action)
+        if self.phase is Phase.WAITING and before is not Phase.WAITING:
+            self._log.warning("worker lost", reason=self.reason)
+        if not self.settled.done() and self.phase not in {Phase.NEW, Phase.LOADING}:
+            self.settled.set_result(None)
+        if self.phase is Phase.STOPPED:
+            self.stopped.set()
+        if self.phase is not before:
+            self._on_change(self)
+
+    def _perform(self, action: life.Action) -> None:
+        match action:
+            case life.Spawn():
+                self._spawn()
+            case life.Kill():
+                if self._process is not None:
+                    self._process.kill()
+            case life.AskToStop():
+                if self._process is not None:
+                    self._process.send(StopWorker())
+            case life.WakeAt(at):
+                self._wake_at(at)
+
+    def _wake_at(self, at: float | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if at is not None:
+            delay = max(0.0, at - self._terms.clock.monotonic())
+            self._alarm = asyncio.get_running_loop().call_later(delay, self._handle, life.Alarm())
+
+    def _spawn(self) -> None:
+        try:
+            self._process = ChildProcess.spawn(
+                self._terms.command, FromWorker, on_message=self._said, on_exit=self._died
+            )
+        except OSError as error:
+            # As if it had died at once, but not while this event is being handled.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._handle, life.Died(f"it could not be started: {error}"))
+            return
+        self._log.debug("worker started", worker=self._process.pid)
+        self._process.send(LoadModel(self._source, self.pinning))
+
+    def _said(self, message: FromWorker) -> None:
+        match message:
+            case Loaded():
+                if (refusal := self._accepts(message)) is not None:
+                    self._handle(life.ModelRefused(refusal))
+                    if self._process is not None:
+                        self._process.kill()
+                    return
+                self._log.info("model loaded", worker=self.pid, seconds=round(message.seconds, 3))
+                self._handle(life.ModelLoaded())
+            case LoadingFailed(reason):
+                self._handle(life.ModelRefused(reason))
+
+    def _died(self, ended: Exit) -> None:
+        self._process = None
+        self._handle(life.Died(str(ended)))

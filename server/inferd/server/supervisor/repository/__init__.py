@@ -1,0 +1,1 @@
+"""What lies on disk: recognising models, reading what their authors declared, refusing what would run code."""

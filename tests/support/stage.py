@@ -1,0 +1,191 @@
+"""A supervisor with real child processes that neither load models nor speak gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import psutil
+
+from inferd.core import settings
+from inferd.core.link.messages import (
+    CommandAnswer,
+    FromGateway,
+    PublishModel,
+    RepositoryCommand,
+    ToGateway,
+    VersionState,
+)
+from inferd.server.supervisor.app import Programs, Supervisor
+from inferd.server.supervisor.replicas.devices import Machine
+from inferd.server.supervisor.summary import Summary
+
+PROGRAMS = Path(__file__).parent / "stage_programs"
+BOUND = 20.0
+"""Seconds after which what a test waits for will not come any more."""
+
+Told = TypeVar("Told")
+
+
+class Stage:
+    """A running supervisor, what its gateway is told, and what clients ask of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.repository = folder / "models"
+        self.ready_file = folder / "ready.json"
+        self.told: list[ToGateway] = []
+        self.summary: Summary | None = None
+        self.supervisor: Supervisor
+        self.run: asyncio.Task[None]
+        self._news = asyncio.Event()
+        self._gateways: list[socket.socket] = []
+        self._commands = 0
+
+    def model(self, name: str, behaviour: str = "", version: int = 1) -> Path:
+        """Put a model into the repository whose worker behaves like this."""
+        folder = self.repository / name / str(version)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.py").write_text(behaviour)
+        return folder
+
+    async def expect(self, kind: type[Told], fits: Callable[[Told], bool] = lambda _: True) -> Told:
+        """The first message of this kind to the gateway that fits, past or to come."""
+        async with asyncio.timeout(BOUND):
+            while True:
+                for message in self.told:
+                    if isinstance(message, kind) and fits(message):
+                        return message
+                self._news.clear()
+                await self._news.wait()
+
+    async def state(
+        self, name: str, state: str, reason: str = "", version: int = 1
+    ) -> VersionState:
+        """Wait until this is what was last published of a version."""
+        async with asyncio.timeout(BOUND):
+            while True:
+                found = self.last_state(name, version)
+                if found is not None and found.state == state and reason in found.reason:
+                    return found
+                self._news.clear()
+                await self._news.wait()
+
+    def last_state(self, name: str, version: int = 1) -> VersionState | None:
+        """What was last published of a version."""
+        for message in reversed(self.told):
+            if isinstance(message, PublishModel) and message.model == name:
+                return next((v for v in message.versions if v.version == version), None)
+        return None
+
+    async def ask(self, verb: str, name: str) -> CommandAnswer:
+        """Have a client load or unload a model; the answer."""
+        self._commands += 1
+        number = self._commands
+        command: FromGateway = RepositoryCommand(number, verb, name)
+        self._gateways[-1].send(msgspec.msgpack.encode(command))
+        return await self.expect(CommandAnswer, lambda answer: answer.command == number)
+
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes that live."""
+        return [
+            child for child in self.children() if str(PROGRAMS / "worker.py") in child.cmdline()
+        ]
+
+    def gateway(self) -> psutil.Process:
+        """The gateway process."""
+        (found,) = (c for c in self.children() if str(PROGRAMS / "gateway.py") in c.cmdline())
+        return found
+
+    @staticmethod
+    def children() -> list[psutil.Process]:
+        """All children of this process that live."""
+        return [c for c in psutil.Process().children() if c.status() != psutil.STATUS_ZOMBIE]
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Hear what gateways, one after the other, are told."""
+        loop = asyncio.get_running_loop()
+        decoder = msgspec.msgpack.Decoder(ToGateway)
+        while True:
+            gateway, _ = await loop.sock_accept(listener)
+            gateway.setblocking(False)  # noqa: FBT003 - the library's own form
+            self._gateways.append(gateway)
+            with suppress(ConnectionError):
+                while data := await loop.sock_recv(gateway, 1 << 20):
+                    self.told.append(decoder.decode(data))
+                    self._news.set()
+
+    def close(self) -> None:
+        """Close what was opened to gateways."""
+        for gateway in self._gateways:
+            gateway.close()
+
+
+@asynccontextmanager
+async def staged(folder: Path, **options: Any) -> AsyncIterator[Stage]:
+    """A stage whose supervisor is started by `start`; all of it is ended on leaving."""
+    stage = Stage(folder)
+    stage.repository.mkdir()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(folder / "mirror"))
+    listener.listen()
+    listener.setblocking(False)  # noqa: FBT003 - the library's own form
+    (folder / "inferd.toml").touch()
+    given = {
+        "models": [stage.repository],
+        "grpc": "127.0.0.1:0",
+        "ready_file": stage.ready_file,
+        "trust": [f"m{number}" for number in range(10)],
+        **options,
+    }
+    read = settings.read(given, {}, folder / "inferd.toml")
+    programs = Programs(
+        gateway=[sys.executable, str(PROGRAMS / "gateway.py"), "--mirror", str(folder / "mirror")],
+        worker=[sys.executable, str(PROGRAMS / "worker.py")],
+    )
+
+    def ready(summary: Summary) -> None:
+        stage.summary = summary
+        stage._news.set()
+
+    machine = Machine(cpus=(0, 1), cores=2, gpus=0)
+    stage.supervisor = Supervisor(read, programs, on_ready=ready, machine=machine)
+    hearing = asyncio.create_task(stage.listen(listener))
+    try:
+        yield stage
+    finally:
+        stage.supervisor.stop()
+        async with asyncio.timeout(BOUND):
+            await asyncio.gather(stage.run, return_exceptions=True)
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+        listener.close()
+        stage.close()
+        assert stage.children() == [], "the supervisor left a process behind"
+        assert not stage.ready_file.exists()
+
+
+async def start(stage: Stage) -> Summary:
+    """Run the supervisor until it is ready; what it says it serves."""
+    stage.run = asyncio.create_task(stage.supervisor.run())
+    async with asyncio.timeout(BOUND):
+        while stage.summary is None:
+            if stage.run.done():
+                stage.run.result()
+            stage._news.clear()
+            news = asyncio.create_task(stage._news.wait())
+            await asyncio.wait({news, stage.run}, return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+    assert json.loads(stage.ready_file.read_text()) == {
+        "grpc": stage.summary.address,
+        "pid": os.getpid(),
+    }
+    return stage.summary
