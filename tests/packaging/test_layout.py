@@ -11,7 +11,7 @@ import pytest
 HOUSE = Path(__file__).resolve().parents[2]
 ROOTS = ("protos", "core", "server", "workers", "clients")
 MOST_LINES = 320
-MOST_FUNCTION_LINES = 60
+MOST_FUNCTION_LINES = 50
 MOST_FILES = 12
 
 
@@ -54,14 +54,19 @@ def test_no_file_is_long() -> None:
 
 
 def test_no_function_is_long() -> None:
-    """A function fits a screen, or nearly."""
+    """A function fits a screen, or nearly; a verb's options and help are not its code."""
     lengths = {
-        f"{_short(file)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        f"{_short(file)}:{node.name}": (node.end_lineno or 0) - _first_statement(node).lineno + 1
         for file in _written()
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: lines for name, lines in lengths.items() if lines > MOST_FUNCTION_LINES} == {}
+
+
+def _first_statement(function: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt:
+    documented = ast.get_docstring(function) is not None and len(function.body) > 1
+    return function.body[1 if documented else 0]
 
 
 def test_no_folder_is_crowded() -> None:

@@ -58,6 +58,8 @@ def pin(pinning: Pinning) -> None:
         _stay_on(pinning.cpus)
     for setting in _THREAD_SETTINGS:
         os.environ[setting] = str(pinning.threads)
+    # CUDA would number the fastest GPU 0; the supervisor counts in NVML's order, that of the bus.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     os.environ["CUDA_VISIBLE_DEVICES"] = _visible_device(pinning.device)
 
 
