@@ -51,6 +51,7 @@ class Gateway:
         """Build all parts; `open` binds the address. Raises `DoorError`."""
         self._control = control
         self._ready = False
+        self._draining = False
         self._commands = RepositoryCommands(control.send)
         self._pool = ThreadPoolExecutor(_COLD_THREADS, thread_name_prefix="cold")
         self._dataplane = Dataplane(
@@ -112,10 +113,11 @@ class Gateway:
                 self._changed()
             case CommandAnswer():
                 self._commands.answered(message)
-            case DrainGateway(grace):
+            case DrainGateway(grace) if not self._draining:
+                self._draining = True
                 threading.Thread(target=self._drain, args=(grace,), name="drain").start()
-            case StartGateway():
-                _log.error("started twice: the second start is ignored")
+            case StartGateway() | DrainGateway():
+                _log.error("told twice: the second time is ignored", message=type(message).__name__)
         for fd in fds:
             os.close(fd)
 

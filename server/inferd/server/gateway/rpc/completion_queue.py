@@ -113,7 +113,10 @@ class CompletionQueueDoor:
     def _on_call(self, event: Any) -> None:
         if not event.success:
             return  # the server is shutting down
-        self._request_call()
+        try:
+            self._request_call()
+        except ValueError:
+            pass  # it began to shut down after this call had come: the last one is served, too
         path = event.call_details.method
         method = self._methods.get(path)
         if method is None:
