@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self, TypeVar
-
-from support.link_worker import LinkWorker
 
 from inferd.core.link.messages import (
     AddDeployment,
     AddInstance,
+    DeploymentDrained,
     DrainGateway,
     FromGateway,
     InstanceAttached,
@@ -22,9 +23,10 @@ from inferd.core.link.messages import (
     ToGateway,
     VersionState,
 )
-from inferd.core.link.sockets import MessageSocket, socket_pair
+from inferd.core.link.sockets import MessageSocket, PeerGone, socket_pair
 from inferd.server.gateway.app import serve
 from inferd.wire.signature import Signature
+from support.link_worker import LinkWorker
 
 Message = TypeVar("Message")
 
@@ -55,6 +57,7 @@ class GatewayUnderTest:
         self._theirs: MessageSocket[FromGateway, ToGateway] = MessageSocket(theirs, ToGateway)
         self._thread = threading.Thread(target=serve, args=(self._theirs,), daemon=True)
         self._numbers = 0
+        self._early: deque[object] = deque()
         self.address = ""
 
     def __enter__(self) -> Self:
@@ -62,18 +65,24 @@ class GatewayUnderTest:
         self.control.send(self._start)
         self.address = self.expect(Listening).address
         self.control.send(PublishServer(ready=True))
+        self.settle()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.control.send(DrainGateway(grace=5))
-        self._thread.join(20)
-        assert not self._thread.is_alive(), "the gateway did not drain"
+        with suppress(PeerGone):  # it may have drained already
+            self.control.send(DrainGateway(grace=5))
+        self.join()
         self.control.close()
         self._theirs.close()
 
+    def join(self) -> None:
+        """Wait until a gateway that drains has ended."""
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the gateway did not drain"
+
     def expect(self, kind: type[Message]) -> Message:
         """The gateway's next message, which must be of this kind."""
-        message = self.control.receive()
+        message = self._early.popleft() if self._early else self.control.receive()
         assert isinstance(message, kind), message
         return message
 
@@ -120,5 +129,33 @@ class GatewayUnderTest:
         assert self.expect(InstanceAttached).instance == self._numbers
 
     def publish(self, model: str, *versions: VersionState) -> None:
-        """Say what versions a model has."""
+        """Say what versions a model has; the gateway knows when this returns."""
         self.control.send(PublishModel(model, versions))
+        self.settle()
+
+    def settle(self) -> None:
+        """Return when the gateway has followed every message sent so far.
+
+        It says nothing of most of them, but in their order it says that a deployment drained.
+        """
+        self._numbers += 1
+        number = self._numbers
+        self.control.send(_empty_deployment(number))
+        self.control.send(PublishModel("nothing", (VersionState(1, "READY", "", number),)))
+        self.control.send(PublishModel("nothing", ()))
+        while (message := self.control.receive()) != DeploymentDrained(number):
+            self._early.append(message)
+
+
+def _empty_deployment(number: int) -> AddDeployment:
+    return AddDeployment(
+        deployment=number,
+        model="nothing",
+        version=1,
+        platform="test",
+        signature=Signature((), ()),
+        takes_parameters=False,
+        max_queue_size=1,
+        max_queue_delay=0.0,
+        instances=(),
+    )

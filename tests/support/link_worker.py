@@ -95,6 +95,7 @@ class LinkWorker:
         except (PeerGone, OSError):
             for mapping in self._arenas.values():
                 mapping.close()
+            self._socket.close()
 
     def _execute(self, message: RunBatch) -> None:
         cells = self._arenas[message.arena].cells

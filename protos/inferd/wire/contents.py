@@ -20,10 +20,12 @@ def raw_contents(
     Raises `InvalidRequest` where another list than the datatype's is filled, where the number of
     values is not that of the shape, or where a value does not fit the datatype.
     """
-    typed_list = DATATYPES[datatype].typed_list
+    known = DATATYPES.get(datatype)
+    typed_list = None if known is None else known.typed_list
     if typed_list is None:
         raise InvalidRequest(
-            f"input '{name}' is {datatype}, which has no typed contents; send raw_input_contents",
+            f"input '{name[:64]}' is {datatype[:64]}, which has no typed contents; "
+            "send raw_input_contents",
             field=field,
         )
     for descriptor, values in contents.ListFields():

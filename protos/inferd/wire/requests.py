@@ -20,9 +20,12 @@ MAX_FIELDS = 256
 MAX_RANK = 32
 """Dimensions of one tensor."""
 
-_INPUTS, _RAW = 5, 7  # field numbers of ModelInferRequest
+MAX_PARAMETER_BYTES = 64 * 1024
+"""All parameters of one request: they reach the model in one message to its worker."""
+
+_INPUTS, _OUTPUTS, _RAW = 5, 6, 7  # field numbers of ModelInferRequest
 _SHAPE = 3  # field number of ModelInferRequest.InferInputTensor
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
+_VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)  # protobuf wire types
 
 InputHead = tuple[str, str, tuple[int, ...]]
 """Name, datatype and shape of one input, as they arrived."""
@@ -94,7 +97,10 @@ class InferMessage:
         for index, (each, (name, datatype, shape)) in enumerate(
             zip(tensors, self.inputs, strict=True)
         ):
-            if not each.HasField("contents") and 0 not in shape:
+            if not each.HasField("contents"):
+                if 0 in shape:
+                    buffers.append(b"")
+                    continue
                 raise InvalidRequest(
                     f"unable to find data for input tensor '{name}': neither "
                     "raw_input_contents nor contents is given",
@@ -110,13 +116,20 @@ class InferMessage:
 
         Raises `InvalidRequest` for one without a value or with a uint64 that is not `priority`.
         """
-        if not self._message.parameters:
+        given = self._message.parameters
+        if not given:
             return None
-        if len(self._message.parameters) > MAX_FIELDS:
+        if len(given) > MAX_FIELDS:
             raise _too_large()
-        return {
-            key: _parameter(key, value) for key, value in sorted(self._message.parameters.items())
-        }
+        nbytes = sum([len(key.encode()) + value.ByteSize() for key, value in given.items()])
+        if nbytes > MAX_PARAMETER_BYTES:
+            raise InvalidRequest(
+                f"the parameters have {nbytes} bytes, at most {MAX_PARAMETER_BYTES} are taken; "
+                "send what is large as a tensor",
+                reason="STRUCTURE_TOO_LARGE",
+                field="parameters",
+            )
+        return {key: _parameter(key[:64], value) for key, value in sorted(given.items())}
 
     def refuse_tensor_parameters(self) -> None:
         """Raise `Unimplemented` for a tensor parameter that asks for what is not offered."""
@@ -172,21 +185,19 @@ def raw_spans(payload: bytes) -> list[Span]:
         tag, at = _varint(payload, at)
         number, kind = tag >> 3, tag & 7
         counts[number] = counts.get(number, 0) + 1
-        if counts[number] > MAX_FIELDS:
+        if counts[number] > MAX_FIELDS or len(counts) > MAX_FIELDS:
             raise _too_large()
         if kind == _BYTES:
             length, at = _varint(payload, at)
             if number == _RAW:
                 spans.append((start, at, at + length))
-            elif number == _INPUTS:
-                _count_fields(payload, at, at + length)
+            elif number in (_INPUTS, _OUTPUTS):
+                _count_fields(payload, at, at + length, kind)
             at += length
-        elif kind == _VARINT:
-            _, at = _varint(payload, at)
-        elif kind in (_FIXED64, _FIXED32):
-            at += 8 if kind == _FIXED64 else 4
+        elif kind == _GROUP:
+            at = _count_fields(payload, at, size, kind)
         else:
-            raise DecodeError
+            at = _skip(payload, at, kind)
     if at != size:
         raise DecodeError
     return spans
@@ -202,22 +213,37 @@ def skeleton(payload: bytes, spans: Sequence[Span], *, with_tags: bool) -> bytes
     return b"".join(pieces)
 
 
-def _count_fields(payload: bytes, at: int, end: int) -> None:
-    fields = 0
+def _count_fields(payload: bytes, at: int, end: int, kind: int) -> int:
+    """Where a submessage ends that was begun with this wire type; raises if it is too large."""
+    fields, depth = 0, int(kind == _GROUP)
     while at < end:
         tag, at = _varint(payload, at)
         fields += 1
         if fields > MAX_FIELDS:
             raise _too_large()
-        if tag & 7 == _BYTES:
+        within = tag & 7
+        if within == _BYTES:
             length, at = _varint(payload, at)
             if tag >> 3 == _SHAPE and length > 10 * MAX_RANK:
                 raise _too_large()
             at += length
-        elif tag & 7 == _VARINT:
-            _, at = _varint(payload, at)
+        elif within in (_GROUP, _GROUP_END):
+            depth += 1 if within == _GROUP else -1
+            if depth == 0 and kind == _GROUP:
+                return at
         else:
-            at += 8 if tag & 7 == _FIXED64 else 4
+            at = _skip(payload, at, within)
+    return at
+
+
+def _skip(payload: bytes, at: int, kind: int) -> int:
+    if kind == _VARINT:
+        return _varint(payload, at)[1]
+    if kind == _FIXED64:
+        return at + 8
+    if kind == _FIXED32:
+        return at + 4
+    raise DecodeError
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -21,6 +21,11 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 MESSAGE_LIMIT = 512
 """Longer status messages push trailers beyond the 16 KB that clients accept, hiding the code."""
 
+_BYTES_LIMIT = 2 * MESSAGE_LIMIT
+"""The message in UTF-8, of which each byte beyond ASCII takes three in a header."""
+
+_FIELD_LIMIT = 128
+
 STATUS: dict[type[errors.ServingError], grpc.StatusCode] = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
@@ -46,8 +51,11 @@ def code_of(error: errors.ServingError) -> grpc.StatusCode:
 
 def message_of(error: errors.ServingError) -> str:
     """The message in at most 512 printable characters."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in error.message)
-    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+    start = error.message[: MESSAGE_LIMIT + 1]  # of what a model says, which has no limit
+    text = "".join([c if c.isprintable() else repr(c)[1:-1] for c in start])
+    if len(text) <= MESSAGE_LIMIT and len(text.encode()) <= _BYTES_LIMIT:
+        return text
+    return text[: MESSAGE_LIMIT - 1].encode()[: _BYTES_LIMIT - 3].decode(errors="ignore") + "…"
 
 
 def trailers_of(error: errors.ServingError) -> tuple[tuple[str, bytes | str], ...]:
@@ -57,7 +65,9 @@ def trailers_of(error: errors.ServingError) -> tuple[tuple[str, bytes | str], ..
     info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
     if error.field is not None:
-        violation = BadRequest.FieldViolation(field=error.field, description=message_of(error))
+        violation = BadRequest.FieldViolation(
+            field=error.field[:_FIELD_LIMIT], description=message_of(error)
+        )
         status.details.add().Pack(BadRequest(field_violations=[violation]))
     pushback = None
     if error.retry_after is not None:

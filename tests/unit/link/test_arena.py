@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from inferd.core.link.arena import ALIGNMENT, Arena, ArenaMapping, aligned, available_memory
+from support.descriptors import descriptors
 
 
 def test_aligned_rounds_up() -> None:
@@ -105,7 +106,7 @@ def test_closing_frees_the_descriptor_even_while_views_live() -> None:
 
 def test_memory_the_system_does_not_have_is_refused_when_asked_for() -> None:
     """It fails at once and leaves no descriptor; running out later would kill the process."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
@@ -113,7 +114,7 @@ def test_memory_the_system_does_not_have_is_refused_when_asked_for() -> None:
             Arena(2 << 20)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_more_than_is_available_is_refused_before_it_is_touched() -> None:

@@ -1,0 +1,259 @@
+"""What happens between a queue and its instances, step by step over a real link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+
+import pytest
+
+from inferd.core.link.messages import BatchDone, BatchFailed, Fault, OutputOverflow, SlotTensor
+from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo, Superseded
+from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
+from inferd.server.gateway.scheduling.lane import Lane
+from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.wire.errors import (
+    DeadlineExceeded,
+    ModelFailed,
+    ModelNotReady,
+    OutputInvalid,
+    QueueFull,
+    ServingError,
+    WorkerLost,
+)
+from inferd.wire.signature import Signature
+from support.link_worker import LinkWorker, link_to
+from support.requests import Recorded, lane
+
+
+@dataclass
+class Clock:
+    """A clock that the test sets."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+class Scene:
+    """A deployment, its clock and its workers, driven without threads of the gateway."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        info = DeploymentInfo(
+            number=1, model="m", version=1, platform="test", signature=Signature((), ()),
+            takes_parameters=False, max_queue_size=8, max_queue_delay=0.0, instances=(),
+        )  # fmt: skip
+        self.deployment = Deployment(
+            info,
+            Statistics(),
+            max_batch_bytes=1 << 20,
+            now=self.clock,
+            epoch_ms=lambda: 7,
+        )
+        self.workers: list[LinkWorker] = []
+
+    def attach(self) -> tuple[Instance, LinkWorker]:
+        """One more worker, free to take a batch."""
+        worker = LinkWorker()
+        instance = Instance(len(self.workers), link_to(worker), depth=1, max_arena_bytes=1 << 20)
+        self.workers.append(worker)
+        self.deployment.instances.append(instance)
+        self.deployment.dispatch()
+        return instance, worker
+
+    def send(self, on: Lane, rows: int = 1, deadline: float = inf) -> Recorded:
+        """A request that arrives now."""
+        pending = Recorded(on, rows, arrived=self.clock.now, deadline=deadline)
+        self.deployment.submit(pending)
+        return pending
+
+    def read(self, instance: Instance) -> Completed | Failed | None:
+        """The worker's next answer, taken as the dispatcher takes it."""
+        message = instance.receive()
+        assert not isinstance(message, OutputOverflow)
+        outcome = instance.conclude(message)
+        if isinstance(outcome, Completed):
+            tally = self.deployment.settle(outcome)
+            self.deployment.conclude(instance, outcome, tally)
+        elif outcome is not None:
+            self.deployment.abandon(instance, outcome)
+        return outcome
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """A deployment without workers."""
+    made = Scene()
+    yield made
+    for instance in made.deployment.instances:
+        instance.close()
+
+
+def test_without_a_worker_nothing_is_queued(scene: Scene) -> None:
+    """Callers learn at once that it is being restarted; a drained one sends them elsewhere."""
+    with pytest.raises(ModelNotReady) as caught:
+        scene.send(lane())
+    assert caught.value.retry_after
+    assert not scene.deployment.ready
+    scene.deployment.draining = True
+    with pytest.raises(Superseded):
+        scene.send(lane())
+
+
+def test_a_request_runs_as_soon_as_a_worker_is_free(scene: Scene) -> None:
+    """It is answered with its own bytes, and the next in line starts at once."""
+    instance, worker = scene.attach()
+    first = scene.send(lane())
+    second = scene.send(lane())
+    assert (instance.outstanding, scene.deployment.waiting) == (1, 1)
+    scene.read(instance)
+    assert first.answer == ((("INT8", (1,)),), [b"\0"])
+    assert second.answer is None
+    scene.read(instance)
+    assert second.answer
+    assert scene.deployment.idle
+    assert worker.batches == [1, 1]
+
+
+def test_work_goes_to_the_worker_that_has_least(scene: Scene) -> None:
+    """Two free workers take one request each."""
+    (a, _), (b, _) = scene.attach(), scene.attach()
+    scene.send(lane())
+    scene.send(lane())
+    assert (a.outstanding, b.outstanding) == (1, 1)
+
+
+def test_times_are_those_of_each_request(scene: Scene) -> None:
+    """One that joins the rest of a split request is charged its own waiting, never less than 0."""
+    instance, _ = scene.attach()
+    on = lane(4)
+    scene.send(on, 5)
+    scene.clock.now += 2
+    joins = scene.send(on, 1)
+    scene.clock.now += 3
+    scene.read(instance)
+    scene.clock.now += 1
+    scene.read(instance)
+    assert joins.answer
+    statistics = scene.deployment.statistics
+    assert (statistics.success.count, statistics.success.ns) == (2, (6 + 4) * 10**9)
+    assert (statistics.queue.count, statistics.queue.ns) == (2, (0 + 3) * 10**9)
+    assert (statistics.inference_count, statistics.execution_count) == (6, 2)
+    assert statistics.last_inference == 7
+    # The split request bears both executions, the other one of them.
+    assert (statistics.compute_infer.count, statistics.compute_infer.ns) == (2, 3 * 2_000)
+
+
+def test_deadlines_are_looked_at_before_anything_runs(scene: Scene) -> None:
+    """An expired request does not take a place in the batch that starts now."""
+    instance, worker = scene.attach()
+    scene.send(lane())
+    expires, stays = scene.send(lane(), deadline=101.0), scene.send(lane())
+    assert scene.deployment.next_event() == 101.0
+    scene.clock.now = 101.0
+    scene.read(instance)
+    assert isinstance(expires.error, DeadlineExceeded)
+    scene.read(instance)
+    assert stays.answer
+    assert worker.batches == [1, 1]
+    assert scene.deployment.statistics.fail.count == 1
+
+
+def test_a_full_queue_is_told_and_what_runs_does_not_count(scene: Scene) -> None:
+    """Eight wait beside the one that runs; the tenth is refused."""
+    scene.attach()
+    for _ in range(9):
+        scene.send(lane())
+    with pytest.raises(QueueFull):
+        scene.send(lane())
+
+
+def test_a_failed_batch_fails_its_requests_and_frees_its_worker(scene: Scene) -> None:
+    """With the error that the fault names; one of another name is internal all the same."""
+    instance, worker = scene.attach()
+    worker.go.clear()
+    for reason, kind in (("MODEL_ERROR", ModelFailed), ("UNHEARD_OF", ServingError)):
+        pending = scene.send(lane())
+        number = instance._last
+        outcome = instance.conclude(BatchFailed(number, Fault(reason, "why")))
+        assert isinstance(outcome, Failed)
+        scene.deployment.abandon(instance, outcome)
+        assert type(pending.error) is kind
+        assert scene.deployment.idle
+
+
+def test_a_lost_worker_takes_only_what_it_held(scene: Scene) -> None:
+    """What waits stays for the others, and ends with the last of them."""
+    (a, first), (b, second) = scene.attach(), scene.attach()
+    for worker in (first, second):
+        worker.go.clear()
+    held_by_a, held_by_b, waits = (scene.send(lane()) for _ in range(3))
+    scene.deployment.lost(a)
+    assert isinstance(held_by_a.error, WorkerLost)
+    assert (held_by_b.error, waits.error) == (None, None)
+    scene.deployment.lost(b)
+    assert isinstance(held_by_b.error, WorkerLost)
+    assert isinstance(waits.error, WorkerLost)
+    assert (scene.deployment.ready, scene.deployment.idle) == (False, True)
+    assert scene.deployment.statistics.fail.count == 3
+
+
+def test_a_split_request_ends_with_its_first_failed_piece(scene: Scene) -> None:
+    """The pieces that still wait are not executed; one that runs ends quietly."""
+    (a, first), (b, second) = scene.attach(), scene.attach()
+    for worker in (first, second):
+        worker.go.clear()
+    pending = scene.send(lane(4), 12)
+    scene.deployment.lost(a)
+    assert isinstance(pending.error, WorkerLost)
+    second.go.set()
+    scene.read(b)
+    assert pending.answer is None
+    assert scene.deployment.idle
+    assert second.batches == [4]
+
+
+def test_a_cancelled_request_is_never_answered(scene: Scene) -> None:
+    """Whether it waits or runs; what it shares a batch with is."""
+    instance, worker = scene.attach()
+    runs = scene.send(lane())
+    scene.deployment.cancel(runs)
+    on = lane()
+    waits, stays = scene.send(on), scene.send(on)
+    scene.deployment.cancel(waits)
+    scene.read(instance)
+    scene.read(instance)
+    assert (runs.answer, runs.error, waits.answer, waits.error) == (None,) * 4
+    assert stays.answer
+    assert worker.batches == [1, 1]
+
+
+def test_an_answer_that_does_not_fit_its_request_is_an_error_of_the_model(scene: Scene) -> None:
+    """Of the one request; its neighbours in the batch are answered."""
+    instance, worker = scene.attach()
+    scene.send(lane())
+    on = lane()
+    unfit, fit = scene.send(on), scene.send(on)
+    unfit.refuses = OutputInvalid("three outputs")
+    scene.read(instance)
+    scene.read(instance)
+    assert unfit.error is unfit.refuses
+    assert fit.answer
+    assert worker.batches == [1, 2]
+    assert scene.deployment.statistics.fail.count == 1
+
+
+@pytest.mark.parametrize("offset", [-64, 1 << 20])
+def test_a_worker_cannot_point_outside_its_slot(scene: Scene, offset: int) -> None:
+    """Nobody reads the memory of another batch."""
+    instance, worker = scene.attach()
+    worker.go.clear()
+    scene.send(lane())
+    outputs = (SlotTensor("INT8", (1, 1), offset, 1),)
+    outcome = instance.conclude(BatchDone(instance._last, outputs, 0, 0, 0))
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, OutputInvalid)
