@@ -66,6 +66,7 @@ class Deployment:
         self.instances: list[Instance] = []
         self.draining = False
         self._now = now
+        self._looked = 0.0
         self._epoch_ms = epoch_ms
         self._queue = Queue(
             max_size=info.max_queue_size,
@@ -108,7 +109,7 @@ class Deployment:
         """Give every free instance what is due."""
         if not self._queue.size:
             return
-        now = self._now()
+        now = self._looked = self._now()
         for pending in self._queue.expire(now):
             self._fail(pending, DeadlineExceeded("Request timeout expired while it was queued"))
         for instance in sorted(self.instances, key=_outstanding):
@@ -129,7 +130,8 @@ class Deployment:
 
     def next_event(self) -> float:
         """When `dispatch` has something to do without a new message, in monotonic seconds."""
-        return self._queue.next_event(self._now())
+        # Seen from when it last looked: what has come due since is still to be given away.
+        return self._queue.next_event(self._looked)
 
     def cancel(self, pending: Pending) -> None:
         """The caller is gone: the request is not executed any more, if it still waits."""
@@ -195,11 +197,6 @@ class Deployment:
         if not self.instances:
             for pending in self._queue.clear():
                 self._fail(pending, self._worker_lost())
-
-    def fail_waiting(self, error: ServingError) -> None:
-        """Fail everything that waits, with this error."""
-        for pending in self._queue.clear():
-            self._fail(pending, error)
 
     def _worker_lost(self) -> WorkerLost:
         info = self.info

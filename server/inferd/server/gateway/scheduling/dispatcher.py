@@ -145,6 +145,8 @@ class Dispatcher:
             if isinstance(message, OutputOverflow):
                 with self.lock:
                     deployment.overflowed(instance, message)
+                    self._set_alarm(deployment, wake=False)
+                    self._check_drained(deployment)
             else:
                 self._conclude(deployment, instance, message)
         except PeerGone:
