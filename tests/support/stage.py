@@ -107,8 +107,14 @@ class Stage:
 
     @staticmethod
     def children() -> list[psutil.Process]:
-        """All children of this process that live."""
-        return [c for c in psutil.Process().children() if c.status() != psutil.STATUS_ZOMBIE]
+        """The stage's programs that live; other tests may have children of their own."""
+        living = psutil.Process().children()
+        return [
+            child
+            for child in living
+            if child.status() != psutil.STATUS_ZOMBIE
+            and any(str(PROGRAMS) in part for part in child.cmdline())
+        ]
 
     async def listen(self, listener: socket.socket) -> None:
         """Hear what gateways, one after the other, are told."""
