@@ -111,8 +111,6 @@ def test_a_port_that_is_taken_is_reported(gateway: GatewayUnderTest) -> None:
             max_request_time=1.0,
             max_arena_bytes=1 << 20,
             repository_control=False,
-            log_level="error",
-            log_format="console",
         )
     )
     assert serve(other) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from inferd.core.link.messages import BatchDone
+from inferd.core.link.messages import BatchDone, InstanceLost
 from support.calls import ROWS, begin, call, rows, values_of
 from support.descriptors import arenas, descriptors
 from support.gateway import GatewayUnderTest
@@ -82,9 +82,9 @@ def test_nothing_of_a_lost_worker_is_left(gateway: GatewayUnderTest, channel: gr
 def test_a_worker_that_speaks_nonsense_is_cut_off(
     gateway: GatewayUnderTest, channel: grpc.Channel
 ) -> None:
-    """The others go on being served by the thread that read it."""
+    """The others go on being served, and the supervisor learns that it is of no use any more."""
     mad, sane = LinkWorker(), LinkWorker()
-    gateway.deploy("mad", ROWS, [mad])
+    deployment = gateway.deploy("mad", ROWS, [mad])
     gateway.deploy("m", ROWS, [sane])
     mad.go.clear()
     held = begin(channel, rows([[0]], model="mad"))
@@ -92,6 +92,7 @@ def test_a_worker_that_speaks_nonsense_is_cut_off(
     mad._socket._sock.send(b"\xc1nonsense")
     assert held.outcome().reason == "WORKER_LOST"
     assert values_of(call(channel, rows([[7]]))) == [[7]]
+    assert gateway.expect(InstanceLost).instance == deployment + 1
     mad.go.set()
 
 
@@ -99,8 +100,7 @@ def test_answers_to_nothing_are_ignored(gateway: GatewayUnderTest, channel: grpc
     """A batch number that is over or never was changes nothing."""
     worker = LinkWorker()
     gateway.deploy("m", ROWS, [worker])
-    for number in (1, 99):
-        worker._socket.send(BatchDone(number, (), 0, 0, 0))
+    worker._socket.send(BatchDone(99, (), 0, 0, 0))
     assert values_of(call(channel, rows([[7]]))) == [[7]]
     worker._socket.send(BatchDone(1, (), 0, 0, 0))
     assert values_of(call(channel, rows([[8]]))) == [[8]]

@@ -15,6 +15,7 @@ from inferd.core.link.messages import (
     DrainGateway,
     FromGateway,
     InstanceAttached,
+    InstanceLost,
     Listening,
     Pinning,
     PublishModel,
@@ -48,8 +49,6 @@ class GatewayUnderTest:
             max_request_time=max_request_time,
             max_arena_bytes=max_arena_bytes,
             repository_control=repository_control,
-            log_level="error",
-            log_format="console",
         )
         ours, theirs = socket_pair()
         ours.settimeout(30)
@@ -57,6 +56,7 @@ class GatewayUnderTest:
         self._theirs: MessageSocket[FromGateway, ToGateway] = MessageSocket(theirs, ToGateway)
         self._thread = threading.Thread(target=serve, args=(self._theirs,), daemon=True)
         self._numbers = 0
+        self.lost: list[int] = []
         self._early: deque[object] = deque()
         self.address = ""
 
@@ -81,8 +81,11 @@ class GatewayUnderTest:
         assert not self._thread.is_alive(), "the gateway did not drain"
 
     def expect(self, kind: type[Message]) -> Message:
-        """The gateway's next message, which must be of this kind."""
+        """The gateway's next message, which must be of this kind; `lost` keeps lost instances."""
         message = self._early.popleft() if self._early else self.control.receive()
+        while isinstance(message, InstanceLost) and not issubclass(kind, InstanceLost):
+            self.lost.append(message.instance)
+            message = self._early.popleft() if self._early else self.control.receive()
         assert isinstance(message, kind), message
         return message
 

@@ -90,9 +90,12 @@ class Stage:
         """Have a client load or unload a model; the answer."""
         self._commands += 1
         number = self._commands
-        command: FromGateway = RepositoryCommand(number, verb, name)
-        self._gateways[-1].send(msgspec.msgpack.encode(command))
+        self.say(RepositoryCommand(number, verb, name))
         return await self.expect(CommandAnswer, lambda answer: answer.command == number)
+
+    def say(self, message: FromGateway) -> None:
+        """Have the gateway say this."""
+        self._gateways[-1].send(msgspec.msgpack.encode(message))
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes that live."""

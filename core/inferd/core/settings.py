@@ -22,14 +22,28 @@ _SERVICE_LINK = re.compile(r"INFERD_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|S
 _SIZE = re.compile(r"\s*(\d+)\s*([KMGT]i?)?B?\s*", re.IGNORECASE)
 _PLAIN = {
     "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "string_type": "expected text",
+    "path_type": "expected text",
     "model_type": "expected a table",
     "dict_type": "expected a table",
     "bool_parsing": "expected true or false",
     "int_parsing": "expected a whole number",
     "float_parsing": "expected a number",
 }
+_BOUNDS = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "more than",
+}
 _UNITS = {"k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _UNITS |= {"": 1, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+
+_OPTIONS = {"models": "the list of paths", "devices": "option --device"}
+"""Options that are not called like their key."""
+
+_GRPC_LIMIT = (1 << 31) - 1
+"""gRPC counts a message's bytes in 32 bits."""
 
 
 class SettingsError(ValueError):
@@ -135,7 +149,7 @@ class Settings(BaseModel):
     grpc: Annotated[Address, BeforeValidator(_address)] = Address("127.0.0.1", 8001)
     insecure: bool = False
     """Whether other machines may call without encryption and without showing who they are."""
-    max_message_bytes: Bytes = 64 << 20
+    max_message_bytes: Annotated[Bytes, Field(le=_GRPC_LIMIT)] = 64 << 20
     max_request_time: Annotated[Seconds, Field(gt=0)] = 60.0
     """The longest that a request without a deadline of its own may take."""
     max_arena_bytes: Bytes = 1 << 30
@@ -190,7 +204,7 @@ def read(
     found |= _in_environment(os.environ if environment is None else environment)
     for key, value in (options or {}).items():
         if value is not None:
-            found[key] = (value, f"option --{key.replace('_', '-')}")
+            found[key] = (value, _OPTIONS.get(key, f"option --{key.replace('_', '-')}"))
     try:
         settings = Settings.model_validate({key: value for key, (value, _) in found.items()})
     except ValidationError as invalid:
@@ -255,9 +269,15 @@ def _line(where: Sequence[int | str], message: str, value: object, found: Found,
     if kind == "extra_forbidden":
         fields = ModelOverride.model_fields if where[0] == "model" else Settings.model_fields
         return f"{origin}: there is no such setting{_nearest(str(where[-1]), fields)}"
+    return f"{origin} is {value!r}: {expectation(message, kind)}"
+
+
+def expectation(message: str, kind: str) -> str:
+    """What pydantic expected, given its message and kind of error, in a person's words."""
     text = message.removeprefix("Value error, ").replace("Input should be", "expected", 1)
-    text = _PLAIN.get(kind, text)
-    return f"{origin} is {value!r}: {text}"
+    for theirs, ours in _BOUNDS.items():
+        text = text.replace(theirs, ours)
+    return _PLAIN.get(kind, text)
 
 
 def _is_key(part: int | str) -> bool:

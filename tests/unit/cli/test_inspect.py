@@ -42,7 +42,7 @@ def test_a_server_is_described(capsys: pytest.CaptureFixture[str]) -> None:
         out = capsys.readouterr().out
         assert f"oip-server 1.2.3 at {server.address}, ready\n" in out
         assert "echo version 1  READY\n  input   input   ANY  any shape\n" in out
-        assert "3 requests answered, 0 failed; 6 rows in 2 runs; 2.00 ms per request" in out
+        assert "requests answered: 3, failed: 0; rows: 6, in 2 runs; 2.00 ms per request" in out
         assert "broken version 2  UNAVAILABLE: bad file\n" in out
         assert inspect(f"{server.address}/echo", json=True) == 0
         document: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -47,3 +47,16 @@ def test_every_verb_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("serve", "predict", "inspect"):
         assert _run(verb, "--help") == 0
         assert f"• inferd {verb} " in capsys.readouterr().out
+
+
+def test_ctrl_c_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whenever it comes, such as while a verb is still being imported."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cyclopts.App.__call__", interrupted)
+    assert _run("serve") == 130
+    assert capsys.readouterr().err == ""

@@ -51,6 +51,14 @@ def test_json_is_one_document(server: OipServer, capsys: pytest.CaptureFixture[s
     assert document["milliseconds"]["total"] > 0
 
 
+def test_a_timeout_must_leave_time(server: OipServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """None at all is a mistake of the command line, not a server that does not answer."""
+    assert run(server, "pair", "--random", "--timeout", "0") == 2
+    assert capsys.readouterr().err == (
+        "inferd predict: --timeout 0: expected more than 0 seconds\n"
+    )
+
+
 @pytest.mark.parametrize(("arguments", "rows"), [(["--random"], 1), (["--random", "3"], 3)])
 def test_random_needs_no_values(
     server: OipServer, capsys: pytest.CaptureFixture[str], arguments: list[str], rows: int

@@ -86,6 +86,21 @@ def test_what_is_served_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "inferd predict d --random --address 127.0.0.1:4242" in shown
 
 
+def test_what_to_type_next_is_found_by_the_shell(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Run as .venv/bin/inferd, which is not on the PATH, it says so again."""
+    program = tmp_path / "inferd"
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program), "serve"])
+    monkeypatch.setenv("PATH", str(tmp_path / "other"))
+    verb._show(Summary("127.0.0.1:8001", ()))
+    assert f"  {program} inspect 127.0.0.1:8001\n" in capsys.readouterr().out
+    monkeypatch.setenv("PATH", str(tmp_path))
+    verb._show(Summary("127.0.0.1:8001", ()))
+    assert "  inferd inspect 127.0.0.1:8001\n" in capsys.readouterr().out
+
+
 def test_with_the_default_address_it_need_not_be_typed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -20,6 +20,7 @@ from inferd.client import (
     connect,
 )
 from inferd.client.channel import channel_options
+from inferd.client.codec.status import error_of
 from inferd.wire import errors
 from inferd.wire.errors import error_types
 from support.oip_server import OipServer
@@ -88,6 +89,25 @@ def test_an_unknown_model_is_named(client: Client) -> None:
     """A model that does not exist shows at its first use."""
     with pytest.raises(ModelNotFound, match="'nobody' is not found"):
         client.model("nobody")([1.0])
+
+
+def test_a_request_that_is_too_large_says_what_to_do() -> None:
+    """GRPC refuses it before the server's own words; the client adds them."""
+
+    class Refused:
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.RESOURCE_EXHAUSTED
+
+        def details(self) -> str:
+            return "SERVER: Received message larger than max (71303200 vs. 67108864)"
+
+        def trailing_metadata(self) -> None:
+            return None
+
+    error = error_of(Refused(), address="a:1", timeout=None)
+    assert isinstance(error, Overloaded)
+    assert "(71303200 vs. 67108864); send fewer rows" in error.message
+    assert "max_message_bytes" in error.message
 
 
 def test_errors_can_be_pickled() -> None:

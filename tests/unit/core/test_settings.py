@@ -68,7 +68,7 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("1", 1), ("64MiB", 64 << 20), ("64 MB", 64_000_000), ("2GiB", 2 << 30), ("3kib", 3072)],
+    [("1", 1), ("64MiB", 64 << 20), ("64 MB", 64_000_000), ("1GiB", 1 << 30), ("3kib", 3072)],
 )
 def test_sizes_have_units(empty: Path, text: str, expected: int) -> None:
     """Binary and decimal units, and plain bytes."""
@@ -200,3 +200,26 @@ def test_bad_addresses(text: str) -> None:
     """Whatever is not HOST:PORT is refused."""
     with pytest.raises(ValueError, match=r"."):
         Address.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("grace = -1", "key grace in {} is -1: expected at least 0"),
+        ("load_timeout = 0", "key load_timeout in {} is 0: expected more than 0"),
+        ('max_message_bytes = "2GiB"', "key max_message_bytes in {} is '2GiB': expected at most"),
+        ("ready_file = 3", "key ready_file in {} is 3: expected text"),
+        ("devices = [1]", "key devices in {}, 0 is 1: expected text"),
+    ],
+)
+def test_what_was_expected_is_told_in_plain_words(tmp_path: Path, text: str, expected: str) -> None:
+    """Bounds and types without the names that Python has for them; gRPC's own bound is known."""
+    config = _file(tmp_path, text)
+    (line,) = _mistakes(config=config)
+    assert line.startswith(expected.format(config))
+
+
+def test_options_go_by_the_name_that_was_typed(empty: Path) -> None:
+    """The key of --device is devices; who typed the one should not read the other."""
+    (line,) = _mistakes(options={"devices": ()}, config=empty)
+    assert line.startswith("option --device is ()")

@@ -41,11 +41,11 @@ class Clock:
 class Scene:
     """A deployment, its clock and its workers, driven without threads of the gateway."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, delay: float = 0.0) -> None:
         self.clock = Clock()
         info = DeploymentInfo(
             number=1, model="m", version=1, platform="test", signature=Signature((), ()),
-            takes_parameters=False, max_queue_size=8, max_queue_delay=0.0, instances=(),
+            takes_parameters=False, max_queue_size=8, max_queue_delay=delay, instances=(),
         )  # fmt: skip
         self.deployment = Deployment(
             info,
@@ -161,6 +161,20 @@ def test_deadlines_are_looked_at_before_anything_runs(scene: Scene) -> None:
     assert stays.answer
     assert worker.batches == [1, 1]
     assert scene.deployment.statistics.fail.count == 1
+
+
+def test_a_delay_that_ends_between_two_looks_is_not_missed() -> None:
+    """What came due since `dispatch` looked has its moment, or a free worker would sleep on."""
+    scene = Scene(delay=1.0)
+    instance, _ = scene.attach()
+    pending = scene.send(lane())
+    scene.clock.now += 2
+    assert scene.deployment.next_event() == 101.0
+    scene.deployment.dispatch()
+    scene.read(instance)
+    assert pending.answer
+    assert scene.deployment.next_event() == inf
+    instance.close()
 
 
 def test_a_full_queue_is_told_and_what_runs_does_not_count(scene: Scene) -> None:

@@ -7,18 +7,15 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
-import pytest
-
 from inferd.core.link.messages import (
     AddDeployment,
     AddInstance,
     DrainGateway,
+    InstanceLost,
     PublishModel,
     PublishServer,
     StartGateway,
 )
-from inferd.server.supervisor.app import StartError
 from support.stage import staged, start
 
 
@@ -99,12 +96,26 @@ async def test_a_worker_that_dies_comes_back(tmp_path: Path) -> None:
         assert [w.pid for w in stage.workers()] != [worker.pid]
 
 
+async def test_a_worker_that_the_gateway_gives_up_is_replaced(tmp_path: Path) -> None:
+    """One that lives but is not reached any more would leave its model unready for ever."""
+    async with staged(tmp_path) as stage:
+        stage.model("m1")
+        await start(stage)
+        ready = await stage.state("m1", "READY")
+        (worker,) = stage.workers()
+        (number,) = [m.instance for m in stage.told if isinstance(m, AddInstance)]
+        stage.say(InstanceLost(number))
+        await stage.state("m1", "UNAVAILABLE", "worker died (signal 9)")
+        assert await stage.state("m1", "READY") == ready
+        assert [w.pid for w in stage.workers()] != [worker.pid]
+
+
 async def test_with_several_workers_one_may_die(tmp_path: Path) -> None:
     """The version stays ready as long as one is reached."""
     async with staged(tmp_path) as stage:
         (stage.model("m1").parent / "model.toml").write_text("instances = 2")
         summary = await start(stage)
-        assert summary.versions[0].instances == 2
+        assert (summary.versions[0].live, summary.versions[0].instances) == (2, 2)
         deployment = await stage.expect(AddDeployment)
         assert [pinning.threads for pinning in deployment.instances] == [1, 1]
         stage.workers()[0].kill()
@@ -219,6 +230,25 @@ async def test_unknown_names_are_not_found(tmp_path: Path) -> None:
                 assert answer.fault.reason == "MODEL_NOT_FOUND"
 
 
+async def test_callers_hear_no_path_of_the_server(tmp_path: Path) -> None:
+    """Where the models lie is for the operator's log."""
+    async with staged(tmp_path) as stage:
+        version = stage.model("m1")
+        await start(stage)
+        stage.repository.rename(tmp_path / "elsewhere")
+        answer = await stage.ask("load", "m1")
+        assert answer.fault is not None
+        assert answer.fault.reason == "LOAD_FAILED"
+        assert "its log says why" in answer.fault.message
+        (tmp_path / "elsewhere").rename(stage.repository)
+        version.rename(stage.repository / "gone")
+        (stage.repository / "m1" / "model.toml").touch()
+        answer = await stage.ask("load", "m1")
+        assert answer.fault is not None
+        assert "it has no version folder: expected m1/1/model.pt2" in answer.fault.message
+        assert str(tmp_path) not in answer.fault.message
+
+
 async def test_commands_for_one_model_wait_for_each_other(tmp_path: Path) -> None:
     """Load and unload sent at once end as if they had come one by one."""
     async with staged(tmp_path) as stage:
@@ -241,66 +271,3 @@ async def test_the_operator_can_forbid_it(tmp_path: Path) -> None:
         assert answer.fault is not None
         assert answer.fault.reason == "FORBIDDEN"
         await stage.state("m1", "READY")
-
-
-async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    """Workers that do not stop are killed without waiting for their time to run out."""
-    async with staged(tmp_path) as stage:
-        stage.model("m1", "linger")
-        await start(stage)
-        (worker,) = stage.workers()
-        stage.supervisor.stop()
-        await stage.expect(DrainGateway)
-        assert worker.is_running()
-        stage.supervisor.stop()
-        async with asyncio.timeout(2):
-            await stage.run
-        assert stage.children() == []
-
-
-async def test_stopping_while_models_load_ends_at_once(tmp_path: Path) -> None:
-    """A worker that still loads has nothing to finish; the server was never ready."""
-    async with staged(tmp_path) as stage:
-        stage.model("m1", "hang")
-        stage.run = asyncio.create_task(stage.supervisor.run())
-        await stage.state("m1", "LOADING")
-        stage.supervisor.stop()
-        async with asyncio.timeout(5):
-            await stage.run
-        assert stage.summary is None
-
-
-async def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
-    """With what to do about it; nothing stays behind."""
-    async with staged(tmp_path, grpc="127.0.0.1:1") as stage:
-        stage.model("m1")
-        with pytest.raises(StartError, match=r"address already in use; name another"):
-            await start(stage)
-
-
-async def test_a_ready_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """The server ends rather than run without the sign that scripts wait for."""
-    async with staged(tmp_path, ready_file=tmp_path / "absent" / "ready.json") as stage:
-        stage.model("m1")
-        with pytest.raises(StartError, match=r"ready file .* cannot be written: No such file"):
-            await start(stage)
-
-
-async def test_nothing_to_serve_is_told(tmp_path: Path) -> None:
-    """An empty repository is a mistake of the command line."""
-    async with staged(tmp_path) as stage:
-        with pytest.raises(StartError, match="no model in"):
-            await start(stage)
-
-
-async def test_no_descriptor_is_left(tmp_path: Path) -> None:
-    """After everything has ended, as many are open as before."""
-    before = psutil.Process().num_fds()
-    async with staged(tmp_path) as stage:
-        stage.model("m1")
-        await start(stage)
-        stage.workers()[0].kill()
-        await stage.state("m1", "UNAVAILABLE")
-        await stage.state("m1", "READY")
-        assert (await stage.ask("load", "m1")).fault is None
-    assert psutil.Process().num_fds() == before

@@ -15,6 +15,7 @@ from inferd.server.supervisor.replicas.instance import (
     Instance,
     Kill,
     LinkDown,
+    LinkLost,
     LinkUp,
     ModelLoaded,
     ModelRefused,
@@ -134,6 +135,15 @@ def test_a_gateway_that_goes_leaves_the_worker_loaded() -> None:
     assert life.at(Phase.LOADED)
     life.see(LinkUp())
     assert life.at(Phase.ATTACHED)
+
+
+def test_a_worker_that_the_gateway_gave_up_is_replaced() -> None:
+    """Nothing can reach it any more; one that is loading again is left alone."""
+    life = Life(Begin(), ModelLoaded(), LinkUp())
+    assert life.see(LinkLost()) == [Kill()]
+    life.see(Died("signal 9"))
+    assert life.see(Alarm())[0] == Spawn()
+    assert life.see(LinkLost()) == []
 
 
 def test_a_serving_worker_is_asked_to_stop_and_made_to() -> None:

@@ -82,7 +82,8 @@ def test_without_batching_every_free_dimension_is_its_own() -> None:
         ('max_batch_size = "8"', "key max_batch_size in model.toml is '8': expected"),
         ("max_queue_delay_ms = -1", "key max_queue_delay_ms in model.toml is -1"),
         ("max_queue_delay_ms = inf", "key max_queue_delay_ms in model.toml is inf"),
-        ("instances = 0", "key instances in model.toml is 0"),
+        ("instances = 0", "key instances in model.toml is 0: expected at least 1"),
+        ("devices = 3", "key devices in model.toml is 3: expected a list"),
         ('versions = "newest"', 'expected "latest", "all" or a list of version numbers'),
         ("trust = true", "a model cannot trust itself"),
         ("a = ", "not TOML"),
@@ -111,6 +112,19 @@ def test_mistakes_are_told(text: str, expected: str) -> None:
     with pytest.raises(DeclarationError) as caught:
         model_toml.parse(text)
     assert expected in str(caught.value)
+
+
+def test_one_device_needs_no_brackets() -> None:
+    """As in inferd.toml."""
+    assert model_toml.parse('devices = "cpu:0-1"').devices == ("cpu:0-1",)
+    assert model_toml.parse('devices = ["cpu", "cuda"]').devices == ("cpu", "cuda")
+
+
+def test_a_file_that_cannot_be_read_is_told_without_its_path(tmp_path: Path) -> None:
+    """Clients read the reason; where models lie is not for them."""
+    with pytest.raises(DeclarationError) as caught:
+        model_toml.read(tmp_path / "model.toml")
+    assert str(caught.value) == "model.toml cannot be read: No such file or directory"
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:

@@ -40,12 +40,33 @@ def test_a_file_removed_meanwhile_is_no_error(tmp_path: Path) -> None:
         path.unlink()
 
 
+def test_what_a_killed_server_left_is_cleared(tmp_path: Path) -> None:
+    """And where nothing is left, that is no error."""
+    path = tmp_path / "ready.json"
+    path.write_text("stale")
+    with ReadyFile(path) as ready:
+        ready.clear()
+        assert not path.exists()
+        ready.clear()
+
+
 def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is optional."""
     monkeypatch.chdir(tmp_path)
     with ReadyFile(None) as ready:
         ready.write("127.0.0.1:8001")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_it_could_be_written_is_known_beforehand(tmp_path: Path) -> None:
+    """Trying leaves nothing behind, and finds a folder in the file's place."""
+    with ReadyFile(tmp_path / "ready.json") as ready:
+        ready.check()
+    assert list(tmp_path.iterdir()) == []
+    with ReadyFile(tmp_path) as ready, pytest.raises(IsADirectoryError):
+        ready.check()
+    with ReadyFile(tmp_path / "absent" / "f") as ready, pytest.raises(FileNotFoundError):
+        ready.check()
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def run(control: MessageSocket[FromWorker, ToWorker], order: LoadModel, started:
         try:
             model, runner = _make_ready(order)
         except LoadFailed as failed:
-            _log.error("the model did not load", model=order.source.name, why=failed.message)
+            # The supervisor tells the operator, once, with the version beside it.
+            _log.debug("the model did not load", model=order.source.name, why=failed.message)
             control.send(LoadingFailed(failed.message))
             return NOT_LOADED
         except Exception as error:
@@ -54,7 +55,7 @@ def run(control: MessageSocket[FromWorker, ToWorker], order: LoadModel, started:
         gc.freeze()
         seconds = time.monotonic() - started
         control.send(Loaded(model.signature, model.platform, model.takes_parameters, seconds))
-        _log.info("the model is ready", model=model.name, seconds=round(seconds, 3))
+        _log.debug("the model is ready", model=model.name, seconds=round(seconds, 3))
         try:
             Loop(control, runner).run()
         except DeviceLost:

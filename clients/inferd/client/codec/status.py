@@ -106,6 +106,8 @@ def _message_of(
         if text.startswith("failed to connect"):  # the rest is gRPC's view of its subchannels
             text = f"{text.rpartition(': ')[2]}; is a server running there?"
         return f"no answer from {address}: {text}"
+    if kind is errors.Overloaded and "larger than max" in text:  # gRPC's words, before our server's
+        return f"{text}; send fewer rows at a time, or raise the server's max_message_bytes"
     if kind is errors.DeadlineExceeded and limit is not None:
         return f"no answer from {address} within {limit:g} s; give it longer with timeout="
     return text

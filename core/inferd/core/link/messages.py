@@ -191,8 +191,6 @@ class StartGateway(Message, frozen=True):
     max_request_time: float
     max_arena_bytes: int
     repository_control: bool
-    log_level: str
-    log_format: str
 
 
 class AddDeployment(Message, frozen=True):
@@ -286,6 +284,12 @@ class InstanceAttached(Message, frozen=True):
     instance: int
 
 
+class InstanceLost(Message, frozen=True):
+    """The link to this instance is closed: its worker died, or was given up for what it said."""
+
+    instance: int
+
+
 class DeploymentDrained(Message, frozen=True):
     """No request is left in this deployment: its workers may stop."""
 
@@ -300,4 +304,11 @@ class RepositoryCommand(Message, frozen=True):
     model: str
 
 
-FromGateway = Listening | ListenFailed | InstanceAttached | DeploymentDrained | RepositoryCommand
+FromGateway = (
+    Listening
+    | ListenFailed
+    | InstanceAttached
+    | InstanceLost
+    | DeploymentDrained
+    | RepositoryCommand
+)

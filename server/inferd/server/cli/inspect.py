@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from inferd.server.cli.loading import Examined, examine
 from inferd.server.cli.output import FAILED, MISUSED, complain, show, show_json
 from inferd.server.cli.remote import ServerReport, ask_server
 from inferd.server.cli.tables import signature_lines
-from inferd.server.supervisor.repository.scan import EXPORTED, Scan, ScanError, scan
+from inferd.server.supervisor.repository.scan import CODE, EXPORTED, Scan, ScanError, scan
 from inferd.wire.signature import Signature, TensorSpec
 
 _SERVER = re.compile(r"(?P<address>(?:grpc://)?[^/]+:\d+)(?:/(?P<model>[^/]+))?/?")
@@ -51,6 +52,9 @@ def inspect(
     if not path.exists() and server is None:
         message = f"{target} is neither a file nor a folder here, nor HOST:PORT of a server"
         return complain("inspect", message, MISUSED)
+    if not timeout > 0:
+        message = f"--timeout {timeout:g}: expected more than 0 seconds"
+        return complain("inspect", message, MISUSED)
     try:
         if path.exists():
             return _inspect_path(path, trust=trust, timeout=timeout, as_json=json)
@@ -70,6 +74,8 @@ def inspect(
 def _inspect_path(path: Path, *, trust: bool, timeout: float, as_json: bool) -> int:
     found = scan([path])
     examined = asyncio.run(examine(found.models, trust=trust, limit=timeout))
+    if not trust and any(each.found.kind == CODE for each in examined):
+        found = replace(found, notes=(*found.notes, "own code is loaded here only with --trust"))
     if as_json:
         show_json(_disk_document(found, examined))
     else:
@@ -176,8 +182,8 @@ def _statistics_text(counts: ModelStatistics) -> str:
     if counts.success.count + counts.fail.count == 0:
         return "no requests yet"
     return (
-        f"{counts.success.count} requests answered, {counts.fail.count} failed; "
-        f"{counts.inference_count} rows in {counts.execution_count} runs; "
+        f"requests answered: {counts.success.count}, failed: {counts.fail.count}; "
+        f"rows: {counts.inference_count}, in {counts.execution_count} runs; "
         f"{counts.success.mean * 1e3:.2f} ms per request, of it "
         f"{counts.queue.mean * 1e3:.2f} queued, {counts.compute_infer.mean * 1e3:.2f} computing"
     )

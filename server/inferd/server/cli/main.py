@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 _NEEDED = ("cyclopts", "msgspec", "pydantic", "rich", "structlog")
 _VERBS = ("serve", "predict", "inspect")
+_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 _HELP = """Serve PyTorch models over gRPC.
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             app[verb]
     try:
         app(typed)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)  # whoever typed Ctrl-C knows why it ended
     except BrokenPipeError:
         # Whoever read our output, such as `head`, has seen enough; nothing is left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
@@ -22,6 +24,15 @@ def show(lines: Iterable[str]) -> None:
 def show_json(document: object) -> None:
     """Print one JSON document on one line; numbers that JSON lacks (NaN, infinity) become null."""
     print(msgspec.json.encode(document).decode())
+
+
+def program() -> str:
+    """What to type for `inferd`: its path, unless the shell finds this one by name."""
+    typed = Path(sys.argv[0])
+    found = shutil.which("inferd")
+    if typed.name != "inferd" or (found is not None and typed.resolve() == Path(found).resolve()):
+        return "inferd"
+    return sys.argv[0]
 
 
 def complain(verb: str, message: str, code: int) -> int:

@@ -58,6 +58,8 @@ def predict(
         json: Print the whole answer as one line of JSON.
     """
     try:
+        if not timeout > 0:
+            raise UsageError(f"--timeout {timeout:g}: expected more than 0 seconds")
         rows = _rows(random, inputs)
         with connect(address, timeout=timeout) as client:
             prediction = _ask(client, model, version, inputs, rows)
@@ -92,6 +94,8 @@ def _ask(
     signature = model.metadata().signature
     if rows is None:
         return model.infer(name_values(values, name, signature))
+    if rows > 1 and signature.max_batch_size == 0 and all(spec.dims for spec in signature.inputs):
+        raise UsageError(f"--random {rows}: model '{name}' does not batch; leave the number out")
     return model.infer(random_values(signature, rows))
 
 

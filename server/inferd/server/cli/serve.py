@@ -16,7 +16,7 @@ from rich.text import Text
 from inferd.core import settings as configuration
 from inferd.core.settings import Settings, SettingsError
 from inferd.core.telemetry import logs
-from inferd.server.cli.output import FAILED, MISUSED, complain
+from inferd.server.cli.output import FAILED, MISUSED, complain, program
 from inferd.server.supervisor.app import Programs, StartError, Supervisor
 from inferd.server.supervisor.summary import ServedVersion, Summary, short
 from inferd.server.supervisor.versions.deployment import READY
@@ -50,10 +50,12 @@ def serve(
     - inferd serve models/echo --trust echo --device cpu:0-3
     - inferd serve models --grpc 0.0.0.0:8001 --insecure
 
-    Every option is also a key in inferd.toml and a variable: --log-level is log_level and
-    INFERD_LOG_LEVEL. Options win over variables, variables over the file. The file alone has
-    tables for single models, such as [model.echo] with trust, devices, instances, threads,
-    versions, max_batch_size, max_queue_delay_ms and max_queue_size.
+    Settings are also keys in inferd.toml and variables: --log-level is log_level and
+    INFERD_LOG_LEVEL; paths are models, --device is devices; lists in variables have commas.
+    Options win over variables, variables over the file. Without an option are max_message_bytes,
+    max_request_time, max_arena_bytes, load_timeout, parallel_loads and repository_control. The
+    file alone has tables for single models, such as [model.echo] with trust, devices, instances,
+    threads, versions, max_batch_size, max_queue_delay_ms and max_queue_size.
 
     Args:
         paths: .pt2 files, models' folders, and folders of those (default: `models` in inferd.toml).
@@ -63,7 +65,7 @@ def serve(
         trust: A model that may run code of its own, such as model.py; once per model.
         insecure: Listen where other machines can call, unencrypted and unasked.
         config: Settings (default: ./inferd.toml, if it is there).
-        ready_file: Written when all models are loaded: {"grpc": "127.0.0.1:8001", "pid": 42}.
+        ready_file: Written when all models have loaded or failed to: {"grpc": "127.0.0.1:8001", "pid": 42}.
         grace: How long requests may take to finish after Ctrl-C (default: 30).
         log_level: debug, info, warning or error (default: info).
         log_format: json, console or auto: console on a terminal, else json (default: auto).
@@ -148,8 +150,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     option = "" if summary.address == _DEFAULT_ADDRESS else f" --address {summary.address}"
     example = next((each for each in summary.versions if _can_be_tried(each)), None)
     if example is not None:
-        yield f"  inferd predict {example.model} --random{option}"
-    yield f"  inferd inspect {summary.address}"
+        yield f"  {program()} predict {example.model} --random{option}"
+    yield f"  {program()} inspect {summary.address}"
     yield "Ctrl-C stops the server."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
@@ -16,6 +17,7 @@ from inferd.core.link.messages import (
     FromGateway,
     FromLinkedWorker,
     InstanceAttached,
+    InstanceLost,
     ListenFailed,
     Listening,
     PublishModel,
@@ -59,6 +61,7 @@ class Gateway:
             max_request_time=start.max_request_time,
             max_arena_bytes=start.max_arena_bytes,
             drained=self._drained,
+            lost=self._lost,
             changed=self._changed,
         )
         table = self._dataplane.table
@@ -131,6 +134,10 @@ class Gateway:
 
     def _drained(self, deployment: int) -> None:
         self._control.send(DeploymentDrained(deployment))
+
+    def _lost(self, instance: int) -> None:
+        with contextlib.suppress(PeerGone):
+            self._control.send(InstanceLost(instance))
 
     def _changed(self) -> None:
         self._health.changed()

@@ -56,11 +56,13 @@ class Dataplane:
         max_request_time: float,
         max_arena_bytes: int,
         drained: Callable[[int], None],
+        lost: Callable[[int], None],
         changed: Callable[[], None],
     ) -> None:
         """Sizes in bytes, time in seconds.
 
-        `drained` hears the number of an emptied deployment, `changed` that readiness may differ.
+        `drained` hears the number of an emptied deployment, `lost` that of an instance whose link
+        is closed, `changed` that readiness may differ.
         """
         self.table = RoutingTable()
         self._max_message_bytes = max_message_bytes
@@ -68,7 +70,9 @@ class Dataplane:
         self._max_arena_bytes = max_arena_bytes
         self._drained = drained
         self._changed = changed
-        self._dispatcher = Dispatcher(now=monotonic, drained=self._forget, changed=changed)
+        self._dispatcher = Dispatcher(
+            now=monotonic, drained=self._forget, lost=lost, changed=changed
+        )
         self._deployments: dict[int, Deployment] = {}
         self._admissions: dict[Deployment, Admission] = {}
         self._statistics: dict[tuple[str, int], Statistics] = {}

@@ -14,6 +14,7 @@ from inferd.core.link.messages import (
     Fault,
     FromGateway,
     InstanceAttached,
+    InstanceLost,
     PublishServer,
     RepositoryCommand,
     StartGateway,
@@ -76,6 +77,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._hurry = False
         self._tasks: asyncio.TaskGroup | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._commands: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -88,15 +90,15 @@ class Supervisor:
             max_request_time=settings.max_request_time,
             max_arena_bytes=settings.max_arena_bytes,
             repository_control=settings.may_control_repository,
-            log_level=settings.log_level,
-            log_format=settings.log_format,
         )
         self._door = Door(start, self._programs.gateway, self)
         self._library = Library(self._terms(), self._door)
         with self._signals(), ReadyFile(settings.ready_file) as ready_file:
             try:
+                self._require_writable(ready_file)
                 address = await self._opened()
                 if address is not None:
+                    ready_file.clear()
                     await self._serve(found, address, ready_file)
             except ExceptionGroup as group:
                 self._kill()
@@ -113,6 +115,8 @@ class Supervisor:
         if self._stopping.is_set():
             self._hurry = True
             _log.warning("stopping at once")
+            if self._starting is not None:
+                self._starting.cancel()  # or it would start the models that wait for their turn
             self._kill()
         else:
             _log.info("stopping", grace=self._settings.grace)
@@ -134,6 +138,8 @@ class Supervisor:
         match message:
             case InstanceAttached(instance):
                 self._library.instance_attached(instance)
+            case InstanceLost(instance):
+                self._library.instance_lost(instance)
             case DeploymentDrained(deployment):
                 self._library.deployment_drained(deployment)
             case RepositoryCommand() if self._tasks is not None and not self._stopping.is_set():
@@ -168,6 +174,17 @@ class Supervisor:
             drain_bound=settings.max_request_time + DRAIN_MARGIN,
         )
 
+    def _require_writable(self, ready_file: ReadyFile) -> None:
+        """Find out that the ready file cannot be written before minutes go into loading."""
+        try:
+            ready_file.check()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> StartError:
+        path = self._settings.ready_file
+        return StartError(f"the ready file {path} cannot be written: {error.strerror}")
+
     async def _opened(self) -> str | None:
         """The address at which the gateway listens; None if we were stopped before it did."""
         try:
@@ -175,15 +192,13 @@ class Supervisor:
         except ListenError as error:
             if self._stopping.is_set():
                 return None
-            raise StartError(
-                f"the gateway did not start: {error}; name another address with "
-                "--grpc HOST:PORT, with port 0 for any free one"
-            ) from None
+            raise StartError(f"the gateway did not start: {error}") from None
 
     async def _serve(self, found: Scan, address: str, ready_file: ReadyFile) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             starting = tasks.create_task(self._library.start(found.models), name="start models")
+            self._starting = starting
             stopping = tasks.create_task(self._stopping.wait(), name="wait for the end")
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done() and not self._stopping.is_set():
@@ -200,9 +215,7 @@ class Supervisor:
         try:
             ready_file.write(address)
         except OSError as error:
-            raise StartError(
-                f"the ready file {self._settings.ready_file} cannot be written: {error.strerror}"
-            ) from None
+            raise self._unwritable(error) from None
         self._on_ready(summarise(self._library, address, found.notes))
 
     async def _end(self) -> None:

@@ -130,7 +130,7 @@ class Door:
                 self._command, FromGateway, on_message=self._said, on_exit=self._died
             )
         except OSError as error:
-            self._after_death(f"it could not be started: {error}")
+            self._after_death(f"it could not be started: {error.strerror}")
             return
         self._process.send(msgspec.structs.replace(self._start, address=self.address))
         self._set_timer(LISTEN_TIMEOUT, self._process.kill)
@@ -150,7 +150,8 @@ class Door:
                 if self._opened is None:
                     _log.error("gateway cannot listen", address=self.address, reason=reason)
                 elif not self._opened.done():
-                    self._opened.set_exception(ListenError(reason))
+                    advice = "name another address with --grpc HOST:PORT, port 0 for any free one"
+                    self._opened.set_exception(ListenError(f"{reason}; {advice}"))
             case _:
                 self._events.gateway_said(message)
 
@@ -168,7 +169,7 @@ class Door:
     def _after_death(self, how: str, lived: float = 0.0) -> None:
         if self._opened is not None:
             if not self._opened.done():
-                error = ListenError(f"the gateway ended ({how}) before it could listen")
+                error = ListenError(f"it ended before it could listen: {how}")
                 self._opened.set_exception(error)
             return
         self._history, restart = after_death(

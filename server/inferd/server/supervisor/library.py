@@ -124,6 +124,10 @@ class Library:
         """The gateway reaches a worker."""
         self._links.taken(instance)
 
+    def instance_lost(self, instance: int) -> None:
+        """The gateway has closed the link to a worker."""
+        self._links.lost(instance)
+
     def deployment_drained(self, number: int) -> None:
         """The gateway holds no request for a deployment any more."""
         if (deployment := self._alive.get(number)) is not None:
@@ -188,6 +192,7 @@ class Library:
         with suppress(TimeoutError):  # its state tells why; meanwhile the others serve
             async with asyncio.timeout(self._terms.workers.load_timeout):
                 await deployment.attached.wait()
+                await deployment.linked.wait()
 
     async def _bring_up(
         self, plans: Sequence[VersionPlan | Obstacle], deployments: Sequence[Deployment]
@@ -246,7 +251,11 @@ class Library:
         try:
             found = await asyncio.to_thread(scan, self._terms.paths)
         except (ScanError, OSError) as error:
-            raise LoadFailed(f"failed to load '{name}': {error}") from None
+            # Its text names the operator's folders, which are nothing to clients.
+            _log.warning("models cannot be looked up", error=str(error))
+            raise LoadFailed(
+                f"failed to load '{name}': the server cannot look its models up; its log says why"
+            ) from None
         for model in found.models:
             if model.name == name:
                 return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -9,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+_PREFIX = ".ready-"
 
 
 class ReadyFile:
@@ -22,13 +25,28 @@ class ReadyFile:
         self._path = path
         self._text: str | None = None
 
+    def check(self) -> None:
+        """Try whether it could be written. Raises `OSError`."""
+        if self._path is None:
+            return
+        if self._path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        with tempfile.NamedTemporaryFile(prefix=_PREFIX, dir=self._path.parent):
+            pass
+
+    def clear(self) -> None:
+        """Remove what a server that was killed has left, or scripts would take it for ours."""
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink()
+
     def write(self, address: str) -> None:
         """Say that this process listens for gRPC at `address`. Raises `OSError`."""
         if self._path is None:
             return
         self._text = json.dumps({"grpc": address, "pid": os.getpid()}) + "\n"
         # Beside its destination, so that the last step is a rename.
-        descriptor, name = tempfile.mkstemp(prefix=".ready-", dir=self._path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=self._path.parent)
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(self._text)

@@ -31,16 +31,19 @@ class Dispatcher:
         *,
         now: Callable[[], float],
         drained: Callable[[int], None],
+        lost: Callable[[int], None],
         changed: Callable[[], None],
     ) -> None:
         """`drained` is called, under the lock, with the number of a deployment that emptied.
 
+        `lost` is called, without it, with the number of an instance whose link is closed.
         `changed` is called, without it, when a deployment may have become ready or unready.
         """
         self.lock = threading.Lock()
         self._answering = threading.Lock()  # taken before `lock`: answers go out that count later
         self._now = now
         self._drained = drained
+        self._lost = lost
         self._changed = changed
         self._links: dict[int, tuple[Deployment, Instance]] = {}
         self._deployments: set[Deployment] = set()
@@ -184,6 +187,7 @@ class Dispatcher:
             self._check_drained(deployment)
         self._changed()
         if not deployment.draining:
+            self._lost(instance.number)
             _log.warning(
                 "worker lost",
                 model=deployment.info.model,

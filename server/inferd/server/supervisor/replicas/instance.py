@@ -55,6 +55,11 @@ class LinkDown:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkLost:
+    """The gateway has closed the link to it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
     """The process ended, `how` for people."""
 
@@ -71,7 +76,7 @@ class Stop:
     """It is not needed any more."""
 
 
-Event = Begin | ModelLoaded | ModelRefused | LinkUp | LinkDown | Died | Alarm | Stop
+Event = Begin | ModelLoaded | ModelRefused | LinkUp | LinkDown | LinkLost | Died | Alarm | Stop
 
 # --- actions --------------------------------------------------------------------------------
 
@@ -134,6 +139,9 @@ class Instance:
                 self.phase = Phase.ATTACHED
             case LinkDown() if self.phase is Phase.ATTACHED:
                 self.phase = Phase.LOADED
+            case LinkLost() if self.phase is Phase.ATTACHED:
+                # Dead already, most likely; if not, nothing can reach it any more.
+                return [Kill()]
             case Died(how):
                 return self._died(how, now, chance)
             case Alarm():

@@ -25,11 +25,14 @@ class Links:
         self._gateways = gateways
         self._numbers = itertools.count(1)
         self._offered: dict[int, Replica] = {}
+        self._taken: dict[int, Replica] = {}
 
     def offer(self, deployment: int, replica: Replica) -> None:
         """A new link between the gateway and a worker of a deployment."""
         number = next(self._numbers)
-        self._offered = {key: each for key, each in self._offered.items() if each is not replica}
+        for known in (self._offered, self._taken):
+            for old in [key for key, each in known.items() if each is replica]:
+                del known[old]
         self._offered[number] = replica
         workers_end, gateways_end = socket_pair()
         with workers_end, gateways_end:
@@ -40,8 +43,15 @@ class Links:
     def taken(self, number: int) -> None:
         """The gateway has this link. An old one's number is of no consequence."""
         if (replica := self._offered.pop(number, None)) is not None:
+            self._taken[number] = replica
             replica.link_up()
+
+    def lost(self, number: int) -> None:
+        """The gateway has closed this link: the worker is dead, or is to be replaced."""
+        if (replica := self._taken.pop(number, None)) is not None:
+            replica.link_lost()
 
     def drop(self) -> None:
         """The gateway is gone, and what was offered to it."""
         self._offered.clear()
+        self._taken.clear()

@@ -95,6 +95,10 @@ class Replica:
         """The gateway is gone."""
         self._handle(life.LinkDown())
 
+    def link_lost(self) -> None:
+        """The gateway has given it up."""
+        self._handle(life.LinkLost())
+
     def open_link(self, fd: int) -> None:
         """Hand it its end of a link to a gateway; `fd` stays the caller's."""
         if self._process is not None:
@@ -151,9 +155,10 @@ class Replica:
                 self._terms.command, FromWorker, on_message=self._said, on_exit=self._died
             )
         except OSError as error:
-            # As if it had died at once, but not while this event is being handled.
+            # As if it had died at once, but not while this event is being handled. Clients read
+            # the reason: no path of ours in it.
             loop = asyncio.get_running_loop()
-            loop.call_soon(self._handle, life.Died(f"it could not be started: {error}"))
+            loop.call_soon(self._handle, life.Died(f"not started: {error.strerror}"))
             return
         self._log.debug("worker started", worker=self._process.pid)
         self._process.send(LoadModel(self._source, self.pinning))

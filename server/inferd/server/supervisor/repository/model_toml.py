@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inferd.core.settings import ModelOverride, Versions, VersionsField
+from inferd.core.settings import ModelOverride, Names, Versions, VersionsField, expectation
 from inferd.wire.dtypes import ANY, DATATYPES
 from inferd.wire.signature import Axis, TensorSpec
 
@@ -65,7 +65,7 @@ class _ModelToml(BaseModel):
     max_queue_size: Annotated[int, Field(ge=1)] = 1000
     versions: VersionsField = "latest"
     instances: Annotated[int, Field(ge=1, le=256)] = 1
-    devices: list[str] | None = None
+    devices: Annotated[Names, Field(strict=False)] | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
     input: list[_TensorTable] = Field(default_factory=list)
     output: list[_TensorTable] = Field(default_factory=list)
@@ -76,7 +76,9 @@ def read(path: Path) -> Declaration:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DeclarationError(f"{path.name} cannot be read: {error}") from None
+        # Clients read this too: an OSError's whole text has the path on this machine.
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DeclarationError(f"{path.name} cannot be read: {why}") from None
     return parse(text)
 
 
@@ -106,7 +108,7 @@ def parse(text: str) -> Declaration:
         max_queue_size=found.max_queue_size,
         versions=found.versions,
         instances=found.instances,
-        devices=None if found.devices is None else tuple(found.devices),
+        devices=found.devices,
         threads=found.threads,
         inputs=_specs("input", found.input, batches=batches),
         outputs=_specs("output", found.output, batches=batches),
@@ -167,8 +169,7 @@ def _line(where: Sequence[int | str], message: str, value: object, kind: str) ->
         return f"model.toml has an unknown key {key}{_nearest(str(where[-1]), table.model_fields)}"
     if kind == "missing":
         return f"model.toml lacks the key {key}"
-    text = message.removeprefix("Value error, ").replace("Input should be", "expected", 1)
-    return f"key {key} in model.toml is {value!r}: {text}"
+    return f"key {key} in model.toml is {value!r}: {expectation(message, kind)}"
 
 
 def _nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:

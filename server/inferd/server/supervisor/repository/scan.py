@@ -140,7 +140,7 @@ def _in_folder(name: str, folder: Path) -> FoundModel:
     except DeclarationError as error:
         return FoundModel(name, folder, versions=versions, problem=str(error))
     if not versions:
-        problem = f"no version folder in {folder}: expected {folder.name}/1/model.pt2 or the like"
+        problem = f"it has no version folder: expected {folder.name}/1/model.pt2 or the like"
         return FoundModel(name, folder, declaration, problem=problem)
     return FoundModel(name, folder, declaration, versions)
 

@@ -45,6 +45,8 @@ class Deployment:
         self.loaded: Loaded | None = None
         self.attached = asyncio.Event()
         """Set once the gateway has reached one of its workers."""
+        self.linked = asyncio.Event()
+        """Set while the gateway has reached every worker that is loaded."""
         self.drained = asyncio.Event()
         """Set once the gateway holds no request for it any more."""
         self.retiring = False
@@ -79,6 +81,8 @@ class Deployment:
             await asyncio.shield(first.settled)
         if first.phase is Phase.FAILED:
             raise LoadError(first.reason)
+        if self.loaded is None:
+            raise LoadError("it was stopped while loading")
 
     async def complete(self, slots: asyncio.Semaphore) -> None:
         """Load the other workers, and wait until each has loaded or failed to."""
@@ -155,6 +159,10 @@ class Deployment:
     def _changed(self, replica: Replica) -> None:
         if replica.phase is Phase.ATTACHED:
             self.attached.set()
+        if all(each.phase is not Phase.LOADED for each in self.replicas):
+            self.linked.set()
+        else:
+            self.linked.clear()
         if replica.phase is Phase.LOADED and self.announced:
             self._offer(self, replica)
         self._on_change(self)
