@@ -254,7 +254,8 @@ def _lane_input(head: InputHead, *, batches: bool) -> LaneInput:
 def _axis_problem(dim: Axis, size: int, sizes: dict[str, int], *, bounded: bool) -> str | None:
     """What is wrong with this size of a free dimension; `sizes` remembers those seen, by symbol."""
     if size < dim.min or (bounded and dim.max is not None and size > dim.max):
-        bound = f"at least {dim.min}" if dim.max is None else f"{dim.min} to {dim.max}"
+        free = dim.max is None or not bounded
+        bound = f"at least {dim.min}" if free else f"{dim.min} to {dim.max}"
         return f"the model takes {bound}"
     known = sizes.setdefault(dim.symbol, size)
     if known != size:
