@@ -30,13 +30,14 @@ def assemble_answer(head: bytes, request_id: str, raw: Sequence[Buffer]) -> byte
     pieces: list[Buffer] = [head]
     if request_id:
         encoded = request_id.encode()
-        pieces += (_ID_TAG, _varint(len(encoded)), encoded)
+        pieces += (_ID_TAG, varint(len(encoded)), encoded)
     for tensor in raw:
-        pieces += (_RAW_TAG, _varint(len(tensor)), tensor)
+        pieces += (_RAW_TAG, varint(len(tensor)), tensor)
     return b"".join(pieces)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A protobuf varint, for the lengths of fields appended to a serialised message."""
     if value < 128:
         return _SHORT[value]
     encoded = bytearray()

@@ -13,6 +13,7 @@ from inferd.client.errors import AnswerInvalid, invalid
 from inferd.client.metadata import ModelMetadata
 from inferd.client.prediction import Answer, ParameterValue, Prediction, Timings
 from inferd.protos import oip_pb2 as oip
+from inferd.wire.answers import varint
 from inferd.wire.tensors import Buffer
 
 _RAW_TAG = b"\x3a"  # ModelInferRequest.raw_input_contents: field 7, length-delimited
@@ -88,17 +89,8 @@ def _serialise(head: oip.ModelInferRequest, arguments: Arguments) -> bytes:
     pieces: list[Buffer] = [head.SerializeToString()]
     for value in arguments.values.values():
         raw = value.raw()
-        pieces += (_RAW_TAG, _varint(len(raw)), raw)
+        pieces += (_RAW_TAG, varint(len(raw)), raw)
     return b"".join(pieces)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def _prediction(payload: bytes, started: float, sent: float, *, as_torch: bool) -> Prediction:

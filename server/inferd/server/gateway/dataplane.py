@@ -88,11 +88,12 @@ class Dataplane:
 
     def infer(self, call: InferCall) -> None:
         """Take a serialised ModelInferRequest and see to it that the call is answered, once."""
-        try:
-            self._take(call)
-        except Superseded:
-            # Another deployment took over while this request was admitted: admit it there.
-            self._take(call)
+        while True:
+            try:
+                return self._take(call)
+            except Superseded:
+                # Another deployment took over while this request was admitted: admit it there.
+                continue
 
     def _take(self, call: InferCall) -> None:
         arrived = monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from math import prod
 
@@ -12,6 +11,7 @@ from inferd.wire.dtypes import ANY, DATATYPES
 from inferd.wire.errors import InvalidRequest
 from inferd.wire.requests import InferMessage, InputHead, Parameter
 from inferd.wire.signature import Axis, Signature, TensorSpec, byte_size
+from inferd.wire.suggestion import did_you_mean
 
 _MAX_PLANS = 1024
 """Forms of request remembered per deployment; callers choose them, so there is a bound."""
@@ -108,7 +108,7 @@ class Admission:
             if name not in self._inputs:
                 raise InvalidRequest(
                     f"unexpected inference input '{name[:64]}' for model '{self._model}'; "
-                    f"it takes {_listed(self._inputs)}{_nearest(name, self._inputs)}",
+                    f"it takes {_listed(self._inputs)}{did_you_mean(name, self._inputs)}",
                     field=f"inputs[{position}].name",
                 )
             given[name] = position
@@ -233,7 +233,7 @@ class Admission:
             if name not in self._outputs:
                 raise InvalidRequest(
                     f"unexpected inference output '{name[:64]}' for model '{self._model}'; "
-                    f"it gives {_listed(self._outputs)}{_nearest(name, self._outputs)}",
+                    f"it gives {_listed(self._outputs)}{did_you_mean(name, self._outputs)}",
                     field=f"outputs[{position}].name",
                 )
             if self._outputs[name] in selected:
@@ -265,11 +265,6 @@ def _axis_problem(dim: Axis, size: int, sizes: dict[str, int], *, bounded: bool)
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in list(names)[:16])
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name[:64], list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _short(shape: tuple[int, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from inferd.core.link.messages import PublishModel, VersionState
 from inferd.server.gateway.scheduling.deployment import RESTART_HINT, Deployment
 from inferd.wire.errors import InvalidRequest, ModelNotFound, ModelNotReady, VersionNotFound
+from inferd.wire.suggestion import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[0-9]{1,18}")
@@ -82,7 +82,7 @@ class RoutingTable:
         versions = self._models.get(model)
         if versions is None:
             raise ModelNotFound(
-                f"Request for unknown model: '{model}' is not found{_nearest(model, self._models)}",
+                f"Request for unknown model: '{model}' is not found{did_you_mean(model, self._models)}",
                 metadata={"model": model},
             )
         if not version:
@@ -129,8 +129,3 @@ def check_name(model: str) -> None:
             "digits, '.', '_' and '-'",
             field="model_name",
         )
-
-
-def _nearest(model: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(model, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""

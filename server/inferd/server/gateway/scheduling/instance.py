@@ -41,7 +41,6 @@ class Execution:
 
     batch: Batch
     slots: list[Slot]
-    input_nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,8 @@ class Failed:
 class Instance:
     """Places batches in the arenas of one link and reads the worker's answers.
 
-    Not thread-safe: everything but `receive` is called under the scheduler's lock.
+    Not thread-safe: called under the scheduler's lock, except for `receive` and `conclude`, which
+    the one thread that reads the links calls.
     """
 
     def __init__(self, number: int, link: Link, *, depth: int, max_arena_bytes: int) -> None:
@@ -112,7 +112,7 @@ class Instance:
             at += aligned(size)
         self._last += 1
         # Booked before it is sent: if the worker is gone, it is among the lost.
-        self._executions[self._last] = Execution(batch, [slot], input_nbytes)
+        self._executions[self._last] = Execution(batch, [slot])
         self.link.send(
             RunBatch(self._last, slot.arena, tuple(inputs), at, output_nbytes, lane.parameters)
         )
