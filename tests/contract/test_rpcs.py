@@ -9,7 +9,7 @@ import tritonclient.grpc as triton
 from inferd.core.link.messages import PublishServer, VersionState
 from inferd.protos import oip_pb2 as oip
 from inferd.protos.services import INFERENCE_METHODS
-from inferd.server.gateway.rpc.inference import EXTENSIONS
+from inferd.server.gateway.rpc.services.inference import EXTENSIONS
 from inferd.wire.signature import Axis, Signature, TensorSpec
 from support.calls import ANYTHING, ROWS, SERVICE, call
 from support.gateway import GatewayUnderTest

@@ -30,12 +30,12 @@ from inferd.core.telemetry.logs import get_logger
 from inferd.protos.services import INFERENCE_SERVICE
 from inferd.server.gateway.commands import RepositoryCommands
 from inferd.server.gateway.dataplane import Dataplane
-from inferd.server.gateway.rpc.completion_queue import CompletionQueueDoor
-from inferd.server.gateway.rpc.core import DoorError
-from inferd.server.gateway.rpc.health import SERVICE as HEALTH_SERVICE
-from inferd.server.gateway.rpc.health import Health
-from inferd.server.gateway.rpc.inference import InferenceService
-from inferd.server.gateway.rpc.reflection import Reflection
+from inferd.server.gateway.rpc.completion_queue.door import CompletionQueueDoor
+from inferd.server.gateway.rpc.faults import DoorError
+from inferd.server.gateway.rpc.services.health import SERVICE as HEALTH_SERVICE
+from inferd.server.gateway.rpc.services.health import Health
+from inferd.server.gateway.rpc.services.inference import InferenceService
+from inferd.server.gateway.rpc.services.reflection import Reflection
 from inferd.server.gateway.scheduling.instance import Link
 
 _log = get_logger(__name__)

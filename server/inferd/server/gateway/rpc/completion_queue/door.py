@@ -12,9 +12,14 @@ from typing import Any
 
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.rpc.call import Method, Unary
-from inferd.server.gateway.rpc.core import DoorError, check_core, cygrpc
-from inferd.server.gateway.rpc.stream import QueuedStreamCall
-from inferd.server.gateway.rpc.unary import QueuedUnaryCall, ignore, status_operation, unexpected
+from inferd.server.gateway.rpc.completion_queue.core import check_core, cygrpc
+from inferd.server.gateway.rpc.completion_queue.stream import QueuedStreamCall
+from inferd.server.gateway.rpc.completion_queue.unary import (
+    QueuedUnaryCall,
+    ignore,
+    status_operation,
+)
+from inferd.server.gateway.rpc.faults import DoorError, unexpected
 from inferd.wire.errors import Unimplemented
 
 _log = get_logger(__name__)

@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc
 
+from inferd.server.gateway.rpc.faults import DoorError
+
 cygrpc: Any = import_module("grpc._cython.cygrpc")
 """The core as grpcio's own synchronous server sees it."""
 
@@ -28,10 +30,6 @@ _NEEDED = {
     "SendStatusFromServerOperation": (),
     "CompletionType": ("queue_shutdown",),
 }
-
-
-class DoorError(RuntimeError):
-    """The door cannot be opened: the text says why, and what to do."""
 
 
 def check_core() -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from inferd.server.gateway.rpc.call import Metadata
-from inferd.server.gateway.rpc.core import cygrpc
-from inferd.server.gateway.rpc.unary import (
+from inferd.server.gateway.rpc.completion_queue.core import cygrpc
+from inferd.server.gateway.rpc.completion_queue.unary import (
     ignore,
     monotonic_deadline,
     status_operation,
-    unexpected,
 )
+from inferd.server.gateway.rpc.faults import unexpected
 from inferd.wire.errors import ServingError
 
 _NO_FLAGS = 0

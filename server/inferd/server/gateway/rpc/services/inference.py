@@ -13,9 +13,9 @@ from inferd.protos.services import INFERENCE_METHODS
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.routing.table import check_name
 from inferd.server.gateway.rpc.call import Method, Stream, StreamCall, Unary, UnaryCall
-from inferd.server.gateway.rpc.decoding import decode
-from inferd.server.gateway.rpc.descriptions import config_of, metadata_of, statistics_of
-from inferd.server.gateway.rpc.unary import unexpected
+from inferd.server.gateway.rpc.faults import unexpected
+from inferd.server.gateway.rpc.services.decoding import decode
+from inferd.server.gateway.rpc.services.descriptions import config_of, metadata_of, statistics_of
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.wire.errors import Forbidden, InvalidRequest, ServingError, Unimplemented
 

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha.reflection import ReflectionServicer
 
 from inferd.protos.pool import SERIALIZED_FILES
 from inferd.server.gateway.rpc.call import Method, Stream, StreamCall
-from inferd.server.gateway.rpc.decoding import decode
+from inferd.server.gateway.rpc.services.decoding import decode
 
 SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 

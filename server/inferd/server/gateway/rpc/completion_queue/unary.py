@@ -7,13 +7,11 @@ from math import inf
 from time import monotonic, time
 from typing import Any
 
-from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.rpc.call import Metadata
-from inferd.server.gateway.rpc.core import cygrpc
-from inferd.wire.errors import InvalidRequest, ServingError, Unexpected
+from inferd.server.gateway.rpc.completion_queue.core import cygrpc
+from inferd.server.gateway.rpc.faults import unexpected
+from inferd.wire.errors import InvalidRequest, ServingError
 from inferd.wire.status import code_of, message_of, trailers_of
-
-_log = get_logger(__name__)
 
 _NO_FLAGS = 0
 _OK = cygrpc.StatusCode.ok
@@ -112,10 +110,3 @@ def monotonic_deadline(epoch: float) -> float:
     The core rounds up to whole milliseconds; rounded down, a timeout of 0 has passed on arrival.
     """
     return inf if epoch == inf else monotonic() + (epoch - time()) - 0.001
-
-
-def unexpected(error: BaseException, method: str) -> Unexpected:
-    """Log an error that nobody foresaw, in full; the caller gets its id only."""
-    error_id = f"{id(error) & 0xFFFFFFFF:08x}-{int(time() * 1000) & 0xFFFFFF:06x}"
-    _log.error("unexpected error", method=method, error_id=error_id, exc_info=error)
-    return Unexpected(f"an unexpected error was logged under id {error_id}")

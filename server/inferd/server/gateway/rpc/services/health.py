@@ -9,7 +9,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from inferd.protos.services import INFERENCE_SERVICE
 from inferd.server.gateway.rpc.call import Method, Stream, StreamCall, Unary, UnaryCall
-from inferd.server.gateway.rpc.decoding import decode
+from inferd.server.gateway.rpc.services.decoding import decode
 from inferd.wire.errors import Draining, InvalidRequest, NotFound
 
 SERVICE = "grpc.health.v1.Health"

@@ -1,0 +1,1 @@
+"""The first door: a loop over the completion queue of grpcio's own C core."""

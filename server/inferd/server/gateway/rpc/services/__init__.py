@@ -1,0 +1,1 @@
+"""What can be called, whichever door the call came through."""
