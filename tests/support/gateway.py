@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -11,17 +12,24 @@ from typing import Self, TypeVar
 from inferd.core.link.messages import (
     AddDeployment,
     AddInstance,
-    DeploymentDrained,
+    AskCounts,
+    CountsReport,
+    DoorChoice,
     DrainGateway,
     FromGateway,
     InstanceAttached,
     InstanceLost,
     Listening,
+    OpenDoor,
+    OtherCounts,
     Pinning,
     PublishModel,
     PublishServer,
+    Settle,
+    Settled,
     StartGateway,
     ToGateway,
+    VersionCounts,
     VersionState,
 )
 from inferd.core.link.sockets import MessageSocket, PeerGone, socket_pair
@@ -42,29 +50,40 @@ class GatewayUnderTest:
         max_request_time: float = 60.0,
         max_arena_bytes: int = 1 << 30,
         repository_control: bool = True,
+        door: DoorChoice = "auto",
+        opened: bool = True,
     ) -> None:
+        """With `opened` False it binds its port and waits to be told to accept calls."""
         self._start = StartGateway(
             address="127.0.0.1:0",
             max_message_bytes=max_message_bytes,
             max_request_time=max_request_time,
             max_arena_bytes=max_arena_bytes,
             repository_control=repository_control,
+            door=door,
         )
         ours, theirs = socket_pair()
-        ours.settimeout(30)
         self.control: MessageSocket[ToGateway, FromGateway] = MessageSocket(ours, FromGateway)
         self._theirs: MessageSocket[FromGateway, ToGateway] = MessageSocket(theirs, ToGateway)
         self._thread = threading.Thread(target=serve, args=(self._theirs,), daemon=True)
+        self._opened = opened
         self._numbers = 0
         self.lost: list[int] = []
+        self.other_counts: tuple[VersionCounts, ...] = ()
+        """What the gateway hears that other ones have counted."""
+        self._said: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._early: deque[object] = deque()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
         self.address = ""
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._listener.start()
         self.control.send(self._start)
         self.address = self.expect(Listening).address
-        self.control.send(PublishServer(ready=True))
+        if self._opened:
+            self.control.send(PublishServer(ready=True))
+            self.control.send(OpenDoor())
         self.settle()
         return self
 
@@ -72,6 +91,7 @@ class GatewayUnderTest:
         with suppress(PeerGone):  # it may have drained already
             self.control.send(DrainGateway(grace=5))
         self.join()
+        self._listener.join(20)
         self.control.close()
         self._theirs.close()
 
@@ -82,10 +102,10 @@ class GatewayUnderTest:
 
     def expect(self, kind: type[Message]) -> Message:
         """The gateway's next message, which must be of this kind; `lost` keeps lost instances."""
-        message = self._early.popleft() if self._early else self.control.receive()
+        message = self._next()
         while isinstance(message, InstanceLost) and not issubclass(kind, InstanceLost):
             self.lost.append(message.instance)
-            message = self._early.popleft() if self._early else self.control.receive()
+            message = self._next()
         assert isinstance(message, kind), message
         return message
 
@@ -137,28 +157,27 @@ class GatewayUnderTest:
         self.settle()
 
     def settle(self) -> None:
-        """Return when the gateway has followed every message sent so far.
-
-        It says nothing of most of them, but in their order it says that a deployment drained.
-        """
+        """Return when the gateway has followed every message sent so far."""
         self._numbers += 1
         number = self._numbers
-        self.control.send(_empty_deployment(number))
-        self.control.send(PublishModel("nothing", (VersionState(1, "READY", "", number),)))
-        self.control.send(PublishModel("nothing", ()))
-        while (message := self.control.receive()) != DeploymentDrained(number):
+        self.control.send(Settle(number))
+        while (message := self._said.get(timeout=30)) != Settled(number):
             self._early.append(message)
 
+    def _next(self) -> object:
+        message = self._early.popleft() if self._early else self._said.get(timeout=30)
+        if isinstance(message, Exception):
+            raise message
+        return message
 
-def _empty_deployment(number: int) -> AddDeployment:
-    return AddDeployment(
-        deployment=number,
-        model="nothing",
-        version=1,
-        platform="test",
-        signature=Signature((), ()),
-        takes_parameters=False,
-        max_queue_size=1,
-        max_queue_delay=0.0,
-        instances=(),
-    )
+    def _listen(self) -> None:
+        """Answer what the gateway asks of itself and keep the rest for the test."""
+        try:
+            while True:
+                message = self.control.receive()
+                if isinstance(message, AskCounts):
+                    self.control.send(OtherCounts(message.ask, self.other_counts, last=True))
+                elif not isinstance(message, CountsReport):
+                    self._said.put(message)
+        except PeerGone as gone:
+            self._said.put(gone)

@@ -128,9 +128,29 @@ class OipServer:
                 context.set_trailing_metadata(trailers_of(error))
                 context.abort(code_of(error), message_of(error))
 
+        if method.client_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream, method.request.FromString, lambda message: message.SerializeToString()
+            )
         return grpc.unary_unary_rpc_method_handler(
             behave, method.request.FromString, lambda message: message.SerializeToString()
         )
+
+    def _stream(
+        self, requests: Iterator[oip.ModelInferRequest], context: grpc.ServicerContext
+    ) -> Iterator[oip.ModelStreamInferResponse]:
+        """ModelStreamInfer: answers in order, errors as messages."""
+        self.calls["ModelStreamInfer"] += 1
+        if "ModelStreamInfer" in self.without:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "ModelStreamInfer is not offered")
+        for request in requests:
+            reply = oip.ModelStreamInferResponse()
+            reply.infer_response.id = request.id
+            try:
+                reply.infer_response.MergeFrom(self._answer(request))
+            except ServingError as error:
+                reply.error_message = message_of(error)
+            yield reply
 
     def _ServerLive(self, _: oip.ServerLiveRequest) -> Message:  # noqa: N802 - named like the RPC
         return oip.ServerLiveResponse(live=True)
@@ -167,6 +187,9 @@ class OipServer:
         return reply
 
     def _ModelInfer(self, request: oip.ModelInferRequest) -> Message:  # noqa: N802
+        return self._answer(request)
+
+    def _answer(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
         self.requests.append(request)
         if not self._open.is_set():
             self.held.release()

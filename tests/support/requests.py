@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 from inferd.server.gateway.scheduling.lane import Lane, LaneInput
@@ -32,10 +32,12 @@ class Recorded(Pending):
         data: bytes | None = None,
     ) -> None:
         nbytes = rows * sum(each.row_nbytes for each in on.inputs if each is not None)
-        super().__init__(on, rows, [bytes(nbytes) if data is None else data], arrived, deadline)
+        data = bytes(nbytes) if data is None else data
+        super().__init__(on, rows, [data], len(data), arrived, deadline)
         self.answer: tuple[OutputLayout, list[bytes]] | None = None
         self.error: ServingError | None = None
         self.refuses: OutputInvalid | None = None
+        self.on_cancel: Callable[[], None] | None = None
 
     def answered(self, layout: OutputLayout, outputs: Sequence[Buffer]) -> None:
         """Keep the answer."""
@@ -44,6 +46,10 @@ class Recorded(Pending):
         assert self.answer is None, "answered twice"
         assert self.error is None, "answered after it failed"
         self.answer = (layout, [bytes(each) for each in outputs])
+
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Remember what the caller's going away is to call."""
+        self.on_cancel = on_cancel
 
     def failed(self, error: ServingError) -> None:
         """Keep the error."""

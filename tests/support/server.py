@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -93,6 +94,16 @@ class Server:
         """The gateway's process."""
         (found,) = [each for each in self.tree() if "inferd.server.gateway" in each.cmdline()]
         return found
+
+    def gateways(self) -> list[psutil.Process]:
+        """The gateways' processes, the first one first."""
+        found = {}
+        for each in self.tree():
+            with suppress(psutil.Error):
+                line = each.cmdline()
+                if "inferd.server.gateway" in line:
+                    found[line[line.index("--name") + 1]] = each
+        return [found[name] for name in sorted(found)]
 
     def kill_supervisor(self) -> None:
         """End the supervisor as the kernel's out-of-memory killer would."""

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -36,18 +37,22 @@ Told = TypeVar("Told")
 
 
 class Stage:
-    """A running supervisor, what its gateway is told, and what clients ask of it."""
+    """A running supervisor, what its gateways are told, and what clients ask of it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.repository = folder / "models"
         self.ready_file = folder / "ready.json"
         self.told: list[ToGateway] = []
+        """What gateways were told, each message once per gateway."""
+        self.told_to: defaultdict[str, list[ToGateway]] = defaultdict(list)
+        """The same by the gateway's name."""
         self.summary: Summary | None = None
         self.supervisor: Supervisor
         self.run: asyncio.Task[None]
         self._news = asyncio.Event()
-        self._gateways: list[socket.socket] = []
+        self._gateways: dict[str, socket.socket] = {}
+        self._opened: list[socket.socket] = []
         self._commands = 0
 
     def model(self, name: str, behaviour: str = "", version: int = 1) -> Path:
@@ -57,11 +62,17 @@ class Stage:
         (folder / "model.py").write_text(behaviour)
         return folder
 
-    async def expect(self, kind: type[Told], fits: Callable[[Told], bool] = lambda _: True) -> Told:
-        """The first message of this kind to the gateway that fits, past or to come."""
+    async def expect(
+        self,
+        kind: type[Told],
+        fits: Callable[[Told], bool] = lambda _: True,
+        *,
+        to: str | None = None,
+    ) -> Told:
+        """The first message of this kind to a gateway that fits, past or to come."""
         async with asyncio.timeout(BOUND):
             while True:
-                for message in self.told:
+                for message in self.told if to is None else self.told_to[to]:
                     if isinstance(message, kind) and fits(message):
                         return message
                 self._news.clear()
@@ -79,23 +90,25 @@ class Stage:
                 self._news.clear()
                 await self._news.wait()
 
-    def last_state(self, name: str, version: int = 1) -> VersionState | None:
-        """What was last published of a version."""
-        for message in reversed(self.told):
+    def last_state(
+        self, name: str, version: int = 1, *, to: str | None = None
+    ) -> VersionState | None:
+        """What was last published of a version, to any gateway or to this one."""
+        for message in reversed(self.told if to is None else self.told_to[to]):
             if isinstance(message, PublishModel) and message.model == name:
                 return next((v for v in message.versions if v.version == version), None)
         return None
 
-    async def ask(self, verb: str, name: str) -> CommandAnswer:
+    async def ask(self, verb: str, name: str, *, by: str = "gateway") -> CommandAnswer:
         """Have a client load or unload a model; the answer."""
         self._commands += 1
         number = self._commands
-        self.say(RepositoryCommand(number, verb, name))
-        return await self.expect(CommandAnswer, lambda answer: answer.command == number)
+        self.say(RepositoryCommand(number, verb, name), by=by)
+        return await self.expect(CommandAnswer, lambda answer: answer.command == number, to=by)
 
-    def say(self, message: FromGateway) -> None:
-        """Have the gateway say this."""
-        self._gateways[-1].send(msgspec.msgpack.encode(message))
+    def say(self, message: FromGateway, *, by: str = "gateway") -> None:
+        """Have the gateway of this name say this."""
+        self._gateways[by].send(msgspec.msgpack.encode(message))
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes that live."""
@@ -103,9 +116,14 @@ class Stage:
             child for child in self.children() if str(PROGRAMS / "worker.py") in child.cmdline()
         ]
 
-    def gateway(self) -> psutil.Process:
-        """The gateway process."""
-        (found,) = (c for c in self.children() if str(PROGRAMS / "gateway.py") in c.cmdline())
+    def gateway(self, name: str | None = None) -> psutil.Process:
+        """The process of the only gateway, or of the one of this name."""
+        (found,) = (
+            each
+            for each in self.children()
+            if str(PROGRAMS / "gateway.py") in each.cmdline()
+            and (name is None or name in each.cmdline())
+        )
         return found
 
     @staticmethod
@@ -120,26 +138,34 @@ class Stage:
         ]
 
     async def listen(self, listener: socket.socket) -> None:
-        """Hear what gateways, one after the other, are told."""
+        """Hear what gateways are told."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                gateway, _ = await asyncio.get_running_loop().sock_accept(listener)
+                gateway.setblocking(False)  # noqa: FBT003 - the library's own form
+                self._opened.append(gateway)
+                tasks.create_task(self._hear(gateway))
+
+    async def _hear(self, gateway: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         decoder = msgspec.msgpack.Decoder(ToGateway)
-        while True:
-            gateway, _ = await loop.sock_accept(listener)
-            gateway.setblocking(False)  # noqa: FBT003 - the library's own form
-            self._gateways.append(gateway)
-            with suppress(ConnectionError):
-                while data := await loop.sock_recv(gateway, 1 << 20):
-                    self.told.append(decoder.decode(data))
-                    self._news.set()
+        with suppress(ConnectionError):
+            name = (await loop.sock_recv(gateway, 100)).decode()
+            self._gateways[name] = gateway
+            while data := await loop.sock_recv(gateway, 1 << 20):
+                message = decoder.decode(data)
+                self.told.append(message)
+                self.told_to[name].append(message)
+                self._news.set()
 
     def close(self) -> None:
         """Close what was opened to gateways."""
-        for gateway in self._gateways:
+        for gateway in self._opened:
             gateway.close()
 
 
 @asynccontextmanager
-async def staged(folder: Path, **options: Any) -> AsyncIterator[Stage]:
+async def staged(folder: Path, *, cores: int = 2, **options: Any) -> AsyncIterator[Stage]:
     """A stage whose supervisor is started by `start`; all of it is ended on leaving."""
     stage = Stage(folder)
     stage.repository.mkdir()
@@ -165,7 +191,7 @@ async def staged(folder: Path, **options: Any) -> AsyncIterator[Stage]:
         stage.summary = summary
         stage._news.set()
 
-    machine = Machine(cpus=(0, 1), cores=2, gpus=0)
+    machine = Machine(cpus=tuple(range(cores)), cores=cores, gpus=0)
     stage.supervisor = Supervisor(read, programs, on_ready=ready, machine=machine)
     hearing = asyncio.create_task(stage.listen(listener))
     try:

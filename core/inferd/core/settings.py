@@ -42,6 +42,9 @@ _UNITS |= {"": 1, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 _OPTIONS = {"models": "the list of paths", "devices": "option --device"}
 """Options that are not called like their key."""
 
+MOST_GATEWAYS = 64
+"""More would only share out the same cores."""
+
 _GRPC_LIMIT = (1 << 31) - 1
 """gRPC counts a message's bytes in 32 bits."""
 
@@ -110,6 +113,16 @@ def _versions(value: object) -> object:
     raise ValueError('expected "latest", "all" or a list of version numbers such as [1, 3]')
 
 
+def _gateways(value: object) -> object:
+    if value == "auto":
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if type(value) is int and 1 <= value <= MOST_GATEWAYS:
+        return value
+    raise ValueError(f"expected auto or a number of processes from 1 to {MOST_GATEWAYS}")
+
+
 def _address(value: object) -> object:
     return value if isinstance(value, Address) else Address.parse(value)
 
@@ -137,6 +150,7 @@ class ModelOverride(BaseModel):
     max_batch_size: Annotated[int, Field(ge=0)] | None = None
     max_queue_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     max_queue_size: Annotated[int, Field(ge=1)] | None = None
+    """Requests waiting in one gateway before it refuses new ones."""
 
 
 class Settings(BaseModel):
@@ -147,13 +161,15 @@ class Settings(BaseModel):
     models: Paths = ()
     """Model files, model folders and folders of models."""
     grpc: Annotated[Address, BeforeValidator(_address)] = Address("127.0.0.1", 8001)
+    gateways: Annotated[int | Literal["auto"], BeforeValidator(_gateways)] = 1
+    """Processes that share the port; each has queues and links to workers of its own."""
     insecure: bool = False
     """Whether other machines may call without encryption and without showing who they are."""
     max_message_bytes: Annotated[Bytes, Field(le=_GRPC_LIMIT)] = 64 << 20
     max_request_time: Annotated[Seconds, Field(gt=0)] = 60.0
     """The longest that a request without a deadline of its own may take."""
     max_arena_bytes: Bytes = 1 << 30
-    """The most memory that the gateway and one worker share."""
+    """The most memory that one gateway and one worker share."""
     repository_control: bool | None = None
     """Whether clients may load and unload models; None: on a loopback address only."""
     grace: Seconds = 30.0
@@ -161,6 +177,8 @@ class Settings(BaseModel):
     load_timeout: Annotated[Seconds, Field(gt=0)] = 300.0
     parallel_loads: Annotated[int, Field(ge=1)] = 2
     """How many workers load a model at the same time while the server starts."""
+    door: Literal["auto", "completion_queue", "grpc_aio"] = "auto"
+    """What carries gRPC; auto: grpcio's completion queue where it is as expected, else grpc.aio."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     devices: Names = ("auto",)

@@ -18,6 +18,8 @@ from inferd.core.link.messages import (
     ListenFailed,
     Listening,
     PublishModel,
+    Settle,
+    Settled,
     StartGateway,
     ToGateway,
 )
@@ -32,6 +34,7 @@ def main() -> int:
     """Follow the supervisor until it drains us or goes; the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mirror", required=True)
+    parser.add_argument("--name", default="gateway")
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
@@ -40,6 +43,7 @@ def main() -> int:
     control = MessageSocket(adopt(options.control_fd), ToGateway)
     mirror = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     mirror.connect(options.mirror)
+    mirror.send(options.name.encode())
     threading.Thread(target=_ask, args=(mirror, control), daemon=True).start()
     encode = msgspec.msgpack.Encoder().encode
     named: dict[str, set[int]] = {}
@@ -62,6 +66,8 @@ def main() -> int:
                     named[model] = {v.deployment for v in versions if v.deployment is not None}
                     for gone in sorted(before - named[model]):
                         control.send(DeploymentDrained(gone))
+                case Settle(number):
+                    control.send(Settled(number))
                 case DrainGateway():
                     return 0
     except PeerGone:

@@ -38,6 +38,7 @@ def test_defaults(empty: Path) -> None:
     assert (read.max_message_bytes, read.max_request_time) == (64 << 20, 60.0)
     assert read.may_control_repository
     assert read.devices == ("auto",)
+    assert read.door == "auto"
 
 
 def test_options_win_over_variables_and_those_over_the_file(tmp_path: Path) -> None:
@@ -86,6 +87,16 @@ def test_lists_in_variables_are_separated_by_commas(empty: Path) -> None:
     assert not read.override("other").trust
 
 
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [({}, 1), ({"INFERD_GATEWAYS": "auto"}, "auto"), ({"INFERD_GATEWAYS": "64"}, 64)],
+)
+def test_how_many_gateways(empty: Path, env: dict[str, str], expected: int | str) -> None:
+    """One unless a number, or to find one out, is asked for."""
+    assert settings.read({}, env, empty).gateways == expected
+    assert settings.read({"gateways": "3"}, env, empty).gateways == 3
+
+
 def test_tables_for_single_models(tmp_path: Path) -> None:
     """[model.NAME] is the operator's word on one model."""
     config = _file(
@@ -110,6 +121,8 @@ def test_tables_for_single_models(tmp_path: Path) -> None:
         ({"INFERD_LOG_LEVEL": "loud"}, "expected 'debug', 'info', 'warning' or 'error'"),
         ({"INFERD_DEVICES": ","}, "expected at least one device"),
         ({"INFERD_GRPC": "8001"}, "expected HOST:PORT"),
+        ({"INFERD_GATEWAYS": "0"}, "'0': expected auto or a number of processes from 1 to 64"),
+        ({"INFERD_GATEWAYS": "many"}, "variable INFERD_GATEWAYS is 'many': expected auto or"),
     ],
 )
 def test_bad_variables_are_named(empty: Path, env: dict[str, str], expected: str) -> None:
@@ -210,6 +223,8 @@ def test_bad_addresses(text: str) -> None:
         ('max_message_bytes = "2GiB"', "key max_message_bytes in {} is '2GiB': expected at most"),
         ("ready_file = 3", "key ready_file in {} is 3: expected text"),
         ("devices = [1]", "key devices in {}, 0 is 1: expected text"),
+        ("gateways = 65", "key gateways in {} is 65: expected auto or a number of processes from"),
+        ("gateways = true", "key gateways in {} is True: expected auto or"),
     ],
 )
 def test_what_was_expected_is_told_in_plain_words(tmp_path: Path, text: str, expected: str) -> None:

@@ -141,6 +141,8 @@ def test_a_worker_that_the_gateway_gave_up_is_replaced() -> None:
     """Nothing can reach it any more; one that is loading again is left alone."""
     life = Life(Begin(), ModelLoaded(), LinkUp())
     assert life.see(LinkLost()) == [Kill()]
+    early = Life(Begin(), ModelLoaded())  # one gateway had it, another was still to take it
+    assert early.see(LinkLost()) == [Kill()]
     life.see(Died("signal 9"))
     assert life.see(Alarm())[0] == Spawn()
     assert life.see(LinkLost()) == []

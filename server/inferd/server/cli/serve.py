@@ -32,6 +32,7 @@ _Option = Parameter(negative=(), show_default=False)
 def serve(
     *paths: Annotated[Path, Parameter(show_default=False)],
     grpc: Annotated[str | None, Parameter(metavar="HOST:PORT", show_default=False)] = None,
+    gateways: Annotated[str | None, Parameter(metavar="N|auto", show_default=False)] = None,
     device: Annotated[tuple[str, ...] | None, _Option] = None,
     trust: Annotated[tuple[str, ...] | None, Parameter(metavar="NAME", negative=())] = None,
     insecure: Annotated[bool | None, _Option] = None,
@@ -53,13 +54,15 @@ def serve(
     Settings are also keys in inferd.toml and variables: --log-level is log_level and
     INFERD_LOG_LEVEL; paths are models, --device is devices; lists in variables have commas.
     Options win over variables, variables over the file. Without an option are max_message_bytes,
-    max_request_time, max_arena_bytes, load_timeout, parallel_loads and repository_control. The
-    file alone has tables for single models, such as [model.echo] with trust, devices, instances,
-    threads, versions, max_batch_size, max_queue_delay_ms and max_queue_size.
+    max_request_time, max_arena_bytes, load_timeout, parallel_loads, door and repository_control.
+    The file alone has tables for single models, such as [model.echo] with trust, devices,
+    instances, threads, versions, max_batch_size, max_queue_delay_ms and max_queue_size.
 
     Args:
         paths: .pt2 files, models' folders, and folders of those (default: `models` in inferd.toml).
         grpc: Where to listen, port 0 for a free one (default: 127.0.0.1:8001).
+        gateways: Processes that share the port, or auto: one for every two cores that workers on the
+            CPU leave, from 1 to 8 (default: 1).
         device: Where models run whose own settings do not say: auto, cpu, cpu:0-3 (cores), cuda or
             cuda:1; once per device (default: auto).
         trust: A model that may run code of its own, such as model.py; once per model.
@@ -75,6 +78,7 @@ def serve(
             {
                 "models": paths or None,
                 "grpc": grpc,
+                "gateways": gateways,
                 "devices": device or None,
                 "trust": trust or None,
                 "insecure": insecure,
@@ -146,7 +150,8 @@ def _lines(summary: Summary) -> Iterator[str]:
             yield f"\n{each.model} version {each.version} is not served: {each.reason}"
     for note in summary.notes:
         yield f"\n{note}"
-    yield f"\ngRPC at {summary.address}. Try:"
+    several = f", {summary.gateways} gateways" if summary.gateways > 1 else ""
+    yield f"\ngRPC at {summary.address}{several}. Try:"
     option = "" if summary.address == _DEFAULT_ADDRESS else f" --address {summary.address}"
     example = next((each for each in summary.versions if _can_be_tried(each)), None)
     if example is not None:

@@ -20,8 +20,13 @@ from inferd.core.link.messages import (
     InstanceLost,
     ListenFailed,
     Listening,
+    OpenDoor,
+    OtherCounts,
     PublishModel,
     PublishServer,
+    ReportCounts,
+    Settle,
+    Settled,
     StartGateway,
     ToGateway,
 )
@@ -29,8 +34,10 @@ from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
 from inferd.core.telemetry.logs import get_logger
 from inferd.protos.services import INFERENCE_SERVICE
 from inferd.server.gateway.commands import RepositoryCommands
+from inferd.server.gateway.counts import CountsReporter
 from inferd.server.gateway.dataplane import Dataplane
-from inferd.server.gateway.rpc.completion_queue.door import CompletionQueueDoor
+from inferd.server.gateway.others import OtherGateways
+from inferd.server.gateway.rpc.door import make_door
 from inferd.server.gateway.rpc.faults import DoorError
 from inferd.server.gateway.rpc.services.health import SERVICE as HEALTH_SERVICE
 from inferd.server.gateway.rpc.services.health import Health
@@ -64,27 +71,39 @@ class Gateway:
             lost=self._lost,
             changed=self._changed,
         )
+        self._reporter = CountsReporter(self._dataplane.inspect, control.send)
+        self._others = OtherGateways(control.send)
         table = self._dataplane.table
         self._health = Health(
             server_ready=lambda: self._ready,
             model_known=lambda name: name in table.models(),
             model_ready=table.is_ready,
         )
-        inference = InferenceService(
+        self._inference = InferenceService(
             self._dataplane,
             self._pool,
             server_ready=lambda: self._ready,
             command=self._commands.perform if start.repository_control else None,
+            other_counts=self._others.counts,
+            report=self._reporter.report,
         )
         reflection = Reflection([INFERENCE_SERVICE, HEALTH_SERVICE])
-        methods = {**inference.methods(), **self._health.methods(), **reflection.methods()}
-        self._door = CompletionQueueDoor(methods, max_message_bytes=start.max_message_bytes)
+        methods = {**self._inference.methods(), **self._health.methods(), **reflection.methods()}
+        self._door = make_door(
+            start.door,
+            methods,
+            max_message_bytes=start.max_message_bytes,
+            share_port=start.share_port,
+        )
 
     def open(self, address: str) -> str:
-        """Listen at HOST:PORT; returns it with the port bound. Raises `DoorError`."""
+        """Bind HOST:PORT; returns it with the port bound. Raises `DoorError`.
+
+        Whoever connects from now on waits until the supervisor has the door opened.
+        """
         bound = self._door.bind(address)
         self._dataplane.start()
-        self._door.start()
+        self._reporter.start()
         # What lives now lives as long as the process: later collections need not look at it.
         gc.collect()
         gc.freeze()
@@ -105,17 +124,17 @@ class Gateway:
         match message:
             case AddDeployment():
                 self._dataplane.add_deployment(message)
-            case AddInstance(deployment, instance, device):
-                link: Link = MessageSocket(adopt(fds.pop()), FromLinkedWorker)
-                if self._dataplane.attach(deployment, instance, device, link):
-                    self._control.send(InstanceAttached(instance))
+            case AddInstance():
+                self._attach(message, fds.pop())
             case PublishModel():
                 self._dataplane.publish(message)
             case PublishServer(ready):
                 self._ready = ready
                 self._changed()
-            case CommandAnswer():
-                self._commands.answered(message)
+            case OpenDoor():
+                self._door.start()
+            case Settle() | ReportCounts() | OtherCounts() | CommandAnswer():
+                self._converse(message)
             case DrainGateway(grace) if not self._draining:
                 self._draining = True
                 threading.Thread(target=self._drain, args=(grace,), name="drain").start()
@@ -124,12 +143,32 @@ class Gateway:
         for fd in fds:
             os.close(fd)
 
+    def _attach(self, message: AddInstance, fd: int) -> None:
+        link: Link = MessageSocket(adopt(fd), FromLinkedWorker)
+        number = message.instance
+        if self._dataplane.attach(message.deployment, number, message.device, link):
+            self._control.send(InstanceAttached(number))
+
+    def _converse(self, message: Settle | ReportCounts | OtherCounts | CommandAnswer) -> None:
+        """Questions of the supervisor, and its answers to ours."""
+        match message:
+            case Settle(number):
+                self._control.send(Settled(number))
+            case ReportCounts():
+                self._reporter.report()
+            case OtherCounts():
+                self._others.answered(message)
+            case CommandAnswer():
+                self._commands.answered(message)
+
     def _drain(self, grace: float) -> None:
         self._ready = False
         self._changed()
         self._health.close()
+        self._inference.close()
         self._door.drain(grace)
         self._dataplane.stop()
+        self._reporter.close()
         self._control.hang_up()
 
     def _drained(self, deployment: int) -> None:

@@ -1,4 +1,4 @@
-"""The supervisor put together: one gateway, the library of models, and the life of the server."""
+"""The supervisor put together: gateways, the library of models, and the life of the server."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from inferd.core.link.messages import (
     PublishServer,
     RepositoryCommand,
     StartGateway,
+    ToGateway,
 )
 from inferd.core.settings import Settings
 from inferd.core.telemetry.logs import get_logger
-from inferd.server.supervisor.door import Door, ListenError
+from inferd.server.supervisor.gateways.door import Door, ListenError
+from inferd.server.supervisor.gateways.doors import Doors
+from inferd.server.supervisor.gateways.number import gateways_for
 from inferd.server.supervisor.library import Library, LibraryTerms
 from inferd.server.supervisor.ready_file import ReadyFile
 from inferd.server.supervisor.replicas.devices import Machine, survey
@@ -29,6 +32,7 @@ from inferd.server.supervisor.replicas.process import python
 from inferd.server.supervisor.replicas.replica import WorkerTerms
 from inferd.server.supervisor.repository.scan import Scan, ScanError, scan
 from inferd.server.supervisor.summary import Summary, summarise
+from inferd.server.supervisor.versions.plan import cpu_workers
 from inferd.wire.errors import Forbidden, ServingError, Unexpected
 
 DRAIN_MARGIN = 5.0
@@ -90,9 +94,11 @@ class Supervisor:
             max_request_time=settings.max_request_time,
             max_arena_bytes=settings.max_arena_bytes,
             repository_control=settings.may_control_repository,
+            door=settings.door,
         )
-        self._door = Door(start, self._programs.gateway, self)
-        self._library = Library(self._terms(), self._door)
+        number = self._number_of_gateways(found)
+        self._doors = Doors(start, self._programs.gateway, self, number=number)
+        self._library = Library(self._terms(), self._doors)
         with self._signals(), ReadyFile(settings.ready_file) as ready_file:
             try:
                 self._require_writable(ready_file)
@@ -122,28 +128,29 @@ class Supervisor:
             _log.info("stopping", grace=self._settings.grace)
             self._stopping.set()
 
-    # --- what the gateway says ---------------------------------------------------------------
+    # --- what a gateway says -----------------------------------------------------------------
 
-    def gateway_up(self) -> None:
+    def gateway_up(self, gateway: Door) -> None:
         """A gateway that knows nothing yet listens."""
-        self._library.gateway_up()
-        self._door.send(PublishServer(self._ready))
+        self._library.gateway_up(gateway)
+        gateway.send(PublishServer(self._ready))
 
-    def gateway_down(self) -> None:
-        """The gateway is gone."""
-        self._library.gateway_down()
+    def gateway_down(self, gateway: Door) -> None:
+        """A gateway is gone."""
+        self._library.gateway_down(gateway)
 
-    def gateway_said(self, message: FromGateway) -> None:
-        """The gateway sent a message."""
+    def gateway_said(self, gateway: Door, message: FromGateway) -> None:
+        """A gateway sent a message."""
         match message:
-            case InstanceAttached(instance):
-                self._library.instance_attached(instance)
-            case InstanceLost(instance):
-                self._library.instance_lost(instance)
+            case InstanceAttached(link):
+                self._library.instance_attached(link)
+            case InstanceLost(link):
+                self._library.instance_lost(link)
             case DeploymentDrained(deployment):
-                self._library.deployment_drained(deployment)
+                self._library.deployment_drained(gateway, deployment)
             case RepositoryCommand() if self._tasks is not None and not self._stopping.is_set():
-                task = self._tasks.create_task(self._follow(message), name="repository command")
+                work = self._follow(message, gateway.answer())
+                task = self._tasks.create_task(work, name="repository command")
                 self._commands.add(task)
                 task.add_done_callback(self._commands.discard)
 
@@ -174,6 +181,17 @@ class Supervisor:
             drain_bound=settings.max_request_time + DRAIN_MARGIN,
         )
 
+    def _number_of_gateways(self, found: Scan) -> int:
+        settings, machine = self._settings, self._machine
+        if settings.gateways != "auto":
+            return settings.gateways
+        workers = cpu_workers(
+            found.models, settings.override, devices=settings.devices, machine=machine
+        )
+        number = gateways_for(machine.cores, workers)
+        _log.info("gateways", number=number, cores=machine.cores, workers_on_cpu=workers)
+        return number
+
     def _require_writable(self, ready_file: ReadyFile) -> None:
         """Find out that the ready file cannot be written before minutes go into loading."""
         try:
@@ -186,9 +204,9 @@ class Supervisor:
         return StartError(f"the ready file {path} cannot be written: {error.strerror}")
 
     async def _opened(self) -> str | None:
-        """The address at which the gateway listens; None if we were stopped before it did."""
+        """The address at which the gateways listen; None if we were stopped before they did."""
         try:
-            return await self._door.open()
+            return await self._doors.open()
         except ListenError as error:
             if self._stopping.is_set():
                 return None
@@ -202,33 +220,36 @@ class Supervisor:
             stopping = tasks.create_task(self._stopping.wait(), name="wait for the end")
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done() and not self._stopping.is_set():
-                self._become_ready(found, address, ready_file)
+                await self._become_ready(found, address, ready_file)
                 await stopping
             self._tasks = None
-            await self._door.drain(0 if self._hurry else self._settings.grace)
+            await self._doors.drain(0 if self._hurry else self._settings.grace)
             for task in (starting, *self._commands):
                 task.cancel()
 
-    def _become_ready(self, found: Scan, address: str, ready_file: ReadyFile) -> None:
+    async def _become_ready(self, found: Scan, address: str, ready_file: ReadyFile) -> None:
         self._ready = True
-        self._door.send(PublishServer(ready=True))
+        self._doors.send(PublishServer(ready=True))
+        await self._doors.settled()  # whoever reads the ready file finds every gateway ready
         try:
             ready_file.write(address)
         except OSError as error:
             raise self._unwritable(error) from None
-        self._on_ready(summarise(self._library, address, found.notes))
+        self._on_ready(summarise(self._library, address, len(self._doors), found.notes))
 
     async def _end(self) -> None:
         """Every child ended and reaped, in a bounded time."""
         await self._library.stop()
-        self._door.kill()
-        await self._door.reaped()
+        self._doors.kill()
+        await self._doors.reaped()
 
     def _kill(self) -> None:
-        self._door.kill()
+        self._doors.kill()
         self._library.kill()
 
-    async def _follow(self, command: RepositoryCommand) -> None:
+    async def _follow(
+        self, command: RepositoryCommand, answer: Callable[[ToGateway], None]
+    ) -> None:
         """Do what a client asks for, and answer."""
         fault: Fault | None = None
         try:
@@ -238,7 +259,9 @@ class Supervisor:
         except Exception:
             _log.exception("command failed", verb=command.verb, model=command.model)
             fault = Fault(Unexpected.reason, f"{command.verb} failed; the server's log says why")
-        self._door.send(CommandAnswer(command.command, fault))
+        # Whichever gateway the client calls next, it finds what the answer says.
+        await self._doors.settled()
+        answer(CommandAnswer(command.command, fault))
 
     async def _perform(self, command: RepositoryCommand) -> None:
         if not self._settings.may_control_repository:

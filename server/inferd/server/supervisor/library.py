@@ -14,8 +14,8 @@ from inferd.core.settings import ModelOverride
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.supervisor.catalogue import Catalogue
 from inferd.server.supervisor.replicas.devices import Machine
-from inferd.server.supervisor.replicas.links import Gateways, Links
-from inferd.server.supervisor.replicas.replica import Replica, WorkerTerms
+from inferd.server.supervisor.replicas.links import Gateway, Gateways, Links
+from inferd.server.supervisor.replicas.replica import WorkerTerms
 from inferd.server.supervisor.repository.scan import NAME, FoundModel, ScanError, scan
 from inferd.server.supervisor.turns import Turns
 from inferd.server.supervisor.versions.deployment import (
@@ -57,7 +57,7 @@ class Library:
         self._turns = Turns()
         self._current: dict[tuple[str, int], Deployment] = {}
         self._alive: dict[int, Deployment] = {}
-        self._links = Links(gateways)
+        self._links = Links()
         self._numbers = itertools.count(1)
 
     def deployment(self, model: str, version: int) -> Deployment | None:
@@ -120,32 +120,32 @@ class Library:
             self._publish(self.catalogue.set(name, *gone))
             _log.info("model unloaded", model=name)
 
-    def instance_attached(self, instance: int) -> None:
-        """The gateway reaches a worker."""
-        self._links.taken(instance)
+    def instance_attached(self, link: int) -> None:
+        """A gateway reaches a worker."""
+        self._links.taken(link)
 
-    def instance_lost(self, instance: int) -> None:
-        """The gateway has closed the link to a worker."""
-        self._links.lost(instance)
+    def instance_lost(self, link: int) -> None:
+        """A gateway has closed the link to a worker."""
+        self._links.lost(link)
 
-    def deployment_drained(self, number: int) -> None:
-        """The gateway holds no request for a deployment any more."""
+    def deployment_drained(self, gateway: Gateway, number: int) -> None:
+        """A gateway holds no request for a deployment any more."""
         if (deployment := self._alive.get(number)) is not None:
-            deployment.drained.set()
+            deployment.drained_by(gateway)
 
-    def gateway_up(self) -> None:
+    def gateway_up(self, gateway: Gateway) -> None:
         """Tell a new gateway everything."""
         for deployment in self._alive.values():
             if deployment.announced and not deployment.retiring:
-                deployment.announce(self._gateways.send)
+                deployment.announce([gateway])
         for message in self.catalogue.everything():
-            self._gateways.send(message)
+            gateway.send(message)
 
-    def gateway_down(self) -> None:
-        """No worker is reached until there is a new gateway."""
-        self._links.drop()
-        for deployment in tuple(self._alive.values()):
-            deployment.gateway_gone()
+    def gateway_down(self, gateway: Gateway) -> None:
+        """A gateway is gone: workers that no other one reaches are not reached any more."""
+        for deployment in self._alive.values():
+            deployment.drained_by(gateway)
+        self._links.drop(gateway)
 
     async def stop(self) -> None:
         """Stop all workers and wait until they are reaped."""
@@ -187,7 +187,7 @@ class Library:
             self._log_failure(name, number, str(error))
             return
         self._current[name, number] = deployment
-        deployment.announce(self._gateways.send)
+        deployment.announce(self._gateways.up)
         await deployment.complete(self._slots)
         with suppress(TimeoutError):  # its state tells why; meanwhile the others serve
             async with asyncio.timeout(self._terms.workers.load_timeout):
@@ -197,7 +197,7 @@ class Library:
     async def _bring_up(
         self, plans: Sequence[VersionPlan | Obstacle], deployments: Sequence[Deployment]
     ) -> None:
-        """All that is planned loaded and reached by the gateway. Raises `LoadError`."""
+        """All that is planned loaded and reached by the gateways. Raises `LoadError`."""
         for each in plans:
             if isinstance(each, Obstacle):
                 raise LoadError(f"version {each.version}: {each.reason}")
@@ -205,13 +205,14 @@ class Library:
             await deployment.load(self._slots)
             await deployment.complete(self._slots)
         for deployment in deployments:
-            deployment.announce(self._gateways.send)
+            deployment.announce(self._gateways.up)
+        await self._gateways.settled()  # or one that hangs would keep the worker from being reached
         try:
             async with asyncio.timeout(self._terms.workers.load_timeout):
                 for deployment in deployments:
                     await deployment.attached.wait()
         except TimeoutError:
-            raise LoadError("the gateway did not reach the workers in time") from None
+            raise LoadError("the gateways did not reach the workers in time") from None
 
     async def _swap(self, name: str, deployments: Sequence[Deployment]) -> None:
         """Route to these deployments and let go of the model's others."""
@@ -225,7 +226,7 @@ class Library:
         keys = [key for key in self._current if key[0] == name]
         leaving = [self._current.pop(key) for key in keys]
         for deployment in leaving:
-            deployment.retiring = True
+            deployment.retire()
         return leaving
 
     async def _empty(self, deployments: Sequence[Deployment]) -> None:
@@ -271,13 +272,10 @@ class Library:
     def _deployment(self, version: VersionPlan) -> Deployment:
         number = next(self._numbers)
         deployment = Deployment(
-            number, version, self._terms.workers, offer=self._offer, on_change=self._changed
+            number, version, self._terms.workers, links=self._links, on_change=self._changed
         )
         self._alive[number] = deployment
         return deployment
-
-    def _offer(self, deployment: Deployment, replica: Replica) -> None:
-        self._links.offer(deployment.number, replica)
 
     def _changed(self, deployment: Deployment) -> None:
         key = (deployment.source.name, deployment.source.version)
@@ -299,7 +297,7 @@ def _state(version: int, state: str, reason: str = "") -> VersionState:
 
 def _described(deployment: Deployment) -> VersionState:
     state, reason = deployment.state
-    # Named once it was reached: from then on the gateway routes to it, and says when it cannot.
+    # Named once it was reached: from then on gateways route to it, and say when they cannot.
     routed = deployment.number if deployment.attached.is_set() else None
     return VersionState(deployment.source.version, state, reason, routed)
 

@@ -33,9 +33,12 @@ class Summary:
     address: str
     versions: tuple[ServedVersion, ...]
     notes: tuple[str, ...] = ()
+    gateways: int = 1
 
 
-def summarise(library: Library, address: str, notes: tuple[str, ...] = ()) -> Summary:
+def summarise(
+    library: Library, address: str, gateways: int = 1, notes: tuple[str, ...] = ()
+) -> Summary:
     """The library as it is now."""
     versions: list[ServedVersion] = []
     for model in library.catalogue.models():
@@ -55,7 +58,7 @@ def summarise(library: Library, address: str, notes: tuple[str, ...] = ()) -> Su
                     signature=loaded.signature if loaded is not None else None,
                 )
             )
-    return Summary(address, tuple(versions), notes)
+    return Summary(address, tuple(versions), notes, gateways)
 
 
 def short(tensors: tuple[TensorSpec, ...]) -> str:

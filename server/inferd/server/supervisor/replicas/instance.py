@@ -16,7 +16,7 @@ class Phase(Enum):
 
     NEW = "new"
     LOADING = "loading"
-    LOADED = "loaded"  # warm, but no gateway reaches it
+    LOADED = "loaded"  # warm, but not reached by the gateways
     ATTACHED = "attached"
     WAITING = "waiting"  # dead, to be started again
     STOPPING = "stopping"
@@ -46,17 +46,17 @@ class ModelRefused:
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """The gateway reaches it."""
+    """Every gateway that was there when it had loaded reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """The gateway is gone."""
+    """The last gateway that reached it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkLost:
-    """The gateway has closed the link to it."""
+    """A gateway has closed the link to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Instance:
                 self.phase = Phase.ATTACHED
             case LinkDown() if self.phase is Phase.ATTACHED:
                 self.phase = Phase.LOADED
-            case LinkLost() if self.phase is Phase.ATTACHED:
+            case LinkLost() if self.phase in {Phase.LOADED, Phase.ATTACHED}:
                 # Dead already, most likely; if not, nothing can reach it any more.
                 return [Kill()]
             case Died(how):

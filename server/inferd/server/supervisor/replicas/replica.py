@@ -88,15 +88,15 @@ class Replica:
         self._handle(life.Begin())
 
     def link_up(self) -> None:
-        """The gateway reaches it."""
+        """The gateways reach it."""
         self._handle(life.LinkUp())
 
     def link_down(self) -> None:
-        """The gateway is gone."""
+        """No gateway reaches it any more."""
         self._handle(life.LinkDown())
 
     def link_lost(self) -> None:
-        """The gateway has given it up."""
+        """A gateway has given it up."""
         self._handle(life.LinkLost())
 
     def open_link(self, fd: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from inferd.core.link.messages import AddDeployment, Loaded
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.supervisor.replicas.instance import Phase
+from inferd.server.supervisor.replicas.links import Gateway, Links
 from inferd.server.supervisor.replicas.replica import Replica, WorkerTerms
 from inferd.server.supervisor.versions.plan import VersionPlan
 
@@ -26,8 +27,8 @@ class LoadError(RuntimeError):
 class Deployment:
     """Workers that serve the same files, and what they say of them.
 
-    `offer` gives a loaded worker a link to the gateway; it is called for each one again and
-    again, whenever it has none. `on_change` is called after every change of `state`'s causes.
+    `links` bring loaded workers to gateways. `on_change` is called after every change of
+    `state`'s causes.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Deployment:
         plan: VersionPlan,
         terms: WorkerTerms,
         *,
-        offer: Callable[[Deployment, Replica], None],
+        links: Links,
         on_change: Callable[[Deployment], None],
     ) -> None:
         self.number = number
@@ -44,16 +45,17 @@ class Deployment:
         self.queue = plan.queue
         self.loaded: Loaded | None = None
         self.attached = asyncio.Event()
-        """Set once the gateway has reached one of its workers."""
+        """Set once the gateways have reached one of its workers."""
         self.linked = asyncio.Event()
-        """Set while the gateway has reached every worker that is loaded."""
+        """Set while the gateways have reached every worker that is loaded."""
         self.drained = asyncio.Event()
-        """Set once the gateway holds no request for it any more."""
+        """Set once no gateway holds a request for it any more."""
         self.retiring = False
         """Whether it is no longer routed to."""
         self.announced = False
         """Whether gateways are told of it."""
-        self._offer = offer
+        self._links = links
+        self._holders: set[Gateway] = set()
         self._on_change = on_change
         self.replicas = tuple(
             Replica(plan.source, pinning, terms, accepts=self._judge, on_change=self._changed)
@@ -104,34 +106,41 @@ class Deployment:
             for replica in self.replicas[1:]:
                 group.create_task(load(replica), name="load worker")
 
-    def announce(self, send: Callable[[AddDeployment], None]) -> None:
-        """Tell a gateway of it, a new one too, and have every loaded worker linked to that."""
+    def announce(self, gateways: Iterable[Gateway]) -> None:
+        """Tell these gateways of it, and link them to every loaded worker."""
         if self.loaded is None:
             raise RuntimeError("a deployment is announced before it is loaded")
         source, loaded = self.source, self.loaded
-        send(
-            AddDeployment(
-                deployment=self.number,
-                model=source.name,
-                version=source.version,
-                platform=loaded.platform,
-                signature=loaded.signature,
-                takes_parameters=loaded.takes_parameters,
-                max_queue_size=self.queue.max_size,
-                max_queue_delay=self.queue.max_delay,
-                instances=tuple(replica.pinning for replica in self.replicas),
-            )
+        message = AddDeployment(
+            deployment=self.number,
+            model=source.name,
+            version=source.version,
+            platform=loaded.platform,
+            signature=loaded.signature,
+            takes_parameters=loaded.takes_parameters,
+            max_queue_size=self.queue.max_size,
+            max_queue_delay=self.queue.max_delay,
+            instances=tuple(replica.pinning for replica in self.replicas),
+            preferred_batch_size=loaded.preferred_batch_size,
         )
         self.announced = True
-        for replica in self.replicas:
-            if replica.phase is Phase.LOADED:
-                self._offer(self, replica)
+        for gateway in gateways:
+            gateway.send(message)
+            self._holders.add(gateway)
+            for replica in self.replicas:
+                if replica.phase in {Phase.LOADED, Phase.ATTACHED}:
+                    self._links.offer(self.number, replica, gateway)
 
-    def gateway_gone(self) -> None:
-        """No worker is reached any more, and what the gateway held is lost."""
-        for replica in self.replicas:
-            replica.link_down()
-        if self.retiring:
+    def retire(self) -> None:
+        """It is routed to no more: `drained` tells when every gateway has let go of it."""
+        self.retiring = True
+        if not self._holders or not self.attached.is_set():
+            self.drained.set()  # nobody was ever to route to it, or nobody lives who did
+
+    def drained_by(self, gateway: Gateway) -> None:
+        """A gateway holds no request for it any more, or is gone with those it held."""
+        self._holders.discard(gateway)
+        if self.retiring and not self._holders:
             self.drained.set()
 
     async def stop(self) -> None:
@@ -163,6 +172,9 @@ class Deployment:
             self.linked.set()
         else:
             self.linked.clear()
-        if replica.phase is Phase.LOADED and self.announced:
-            self._offer(self, replica)
+        if replica.phase is not Phase.ATTACHED:
+            self._links.forget(replica)  # those of its past life
+        if replica.phase is Phase.LOADED:
+            for gateway in self._holders:
+                self._links.offer(self.number, replica, gateway)
         self._on_change(self)

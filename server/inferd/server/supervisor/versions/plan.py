@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from inferd.core.link.messages import ModelSource, Pinning
 from inferd.core.settings import ModelOverride
 from inferd.server.supervisor.replicas.devices import Machine
 from inferd.server.supervisor.replicas.placement import PlacementError, place
+from inferd.server.supervisor.repository.model_toml import Declaration
 from inferd.server.supervisor.repository.scan import FoundModel
 from inferd.server.supervisor.repository.source import SourceRefused, source_of
 from inferd.server.supervisor.versions.policy import selected
@@ -55,12 +57,7 @@ def plan(
         return tuple(Obstacle(version, model.problem) for version in nothing)
     try:
         chosen = selected(known, declaration.versions)
-        pinnings = place(
-            devices if declaration.devices is None else declaration.devices,
-            instances=declaration.instances,
-            threads=declaration.threads,
-            machine=machine,
-        )
+        pinnings = _pinnings(declaration, devices, machine)
     except (PlacementError, ValueError) as error:
         return tuple(Obstacle(version, str(error)) for version in nothing)
     queue = QueueTerms(declaration.max_queue_size, declaration.max_queue_delay)
@@ -72,3 +69,33 @@ def plan(
         except SourceRefused as refused:
             plans.append(Obstacle(number, str(refused)))
     return tuple(plans)
+
+
+def cpu_workers(
+    models: Iterable[FoundModel],
+    override: Callable[[str], ModelOverride],
+    *,
+    devices: Sequence[str],
+    machine: Machine,
+) -> int:
+    """How many workers these models will have on the CPU; reads no file."""
+    workers = 0
+    for model in models:
+        declaration = model.declaration.under(override(model.name))
+        known = [version.version for version in model.versions]
+        with suppress(PlacementError, ValueError):
+            versions = len(selected(known, declaration.versions))
+            placed = _pinnings(declaration, devices, machine)
+            workers += versions * sum(each.device == "cpu" for each in placed)
+    return workers
+
+
+def _pinnings(
+    declaration: Declaration, devices: Sequence[str], machine: Machine
+) -> tuple[Pinning, ...]:
+    return place(
+        devices if declaration.devices is None else declaration.devices,
+        instances=declaration.instances,
+        threads=declaration.threads,
+        machine=machine,
+    )

@@ -1,4 +1,4 @@
-"""The gateway process as the supervisor sees it: started, restarted, told what to serve, drained."""
+"""One gateway process as the supervisor sees it: started, restarted, spoken to, drained."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from inferd.core.link.messages import (
     FromGateway,
     ListenFailed,
     Listening,
+    OpenDoor,
     StartGateway,
     ToGateway,
 )
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.supervisor.replicas.process import ChildProcess, Exit
 from inferd.server.supervisor.replicas.restart import History, RestartPolicy, after_death
+
+ADVICE = "name another address with --grpc HOST:PORT, port 0 for any free one"
+"""What an operator can do about an address that cannot be had."""
 
 LISTEN_TIMEOUT = 30.0
 """Seconds in which a new gateway must listen."""
@@ -36,15 +40,15 @@ class ListenError(RuntimeError):
 
 
 class DoorEvents(Protocol):
-    """Who hears of the gateway."""
+    """Who hears of a gateway."""
 
-    def gateway_up(self) -> None:
-        """A gateway that knows nothing yet listens."""
+    def gateway_up(self, gateway: Door) -> None:
+        """One that knows nothing yet listens; it accepts calls once this returns."""
 
-    def gateway_down(self) -> None:
+    def gateway_down(self, gateway: Door) -> None:
         """It is gone, with every request it held."""
 
-    def gateway_said(self, message: FromGateway) -> None:
+    def gateway_said(self, gateway: Door, message: FromGateway) -> None:
         """It sent something else than how its listening went."""
 
 
@@ -53,6 +57,7 @@ class Door:
 
     def __init__(
         self,
+        name: str,
         start: StartGateway,
         command: Sequence[str],
         events: DoorEvents,
@@ -61,7 +66,8 @@ class Door:
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`command` starts a gateway; `start` is what it is told first."""
+        """`command` starts a gateway; `start` is what it is told first; logs call it `name`."""
+        self.name = name
         self.address = start.address
         self._start = start
         self._command = command
@@ -99,6 +105,19 @@ class Door:
         """Tell the gateway; lost if there is none, as the next one is told everything anew."""
         if self._process is not None and self.up:
             self._process.send(message, fds)
+
+    def answer(self) -> Callable[[ToGateway], None]:
+        """Sends to the process that lives now; lost when it has died, whoever came after it.
+
+        Numbers of questions begin anew with every process: another one's answer would be taken
+        for its own.
+        """
+        return self._process.send if self._process is not None else _lose
+
+    def replace(self) -> None:
+        """End a gateway that does not follow any more; another one takes its place."""
+        if self._process is not None:
+            self._process.kill()
 
     async def drain(self, grace: float) -> None:
         """Have the gateway answer what it holds within `grace` seconds and end; reaped after."""
@@ -142,18 +161,21 @@ class Door:
                 # A port that the system chose is kept when the gateway is started again.
                 self.address = address
                 self._up_since = self._clock.monotonic()
-                _log.info("gateway listens", address=address, gateway=self.pid)
+                _log.info("gateway listens", name=self.name, address=address, gateway=self.pid)
                 if self._opened is not None and not self._opened.done():
                     self._opened.set_result(address)
-                self._events.gateway_up()
+                self._events.gateway_up(self)
+                # Only now: a call before would hear of models that are not there.
+                self.send(OpenDoor())
             case ListenFailed(reason):
                 if self._opened is None:
-                    _log.error("gateway cannot listen", address=self.address, reason=reason)
+                    _log.error(
+                        "gateway cannot listen", name=self.name, address=self.address, reason=reason
+                    )
                 elif not self._opened.done():
-                    advice = "name another address with --grpc HOST:PORT, port 0 for any free one"
-                    self._opened.set_exception(ListenError(f"{reason}; {advice}"))
+                    self._opened.set_exception(ListenError(f"{reason}; {ADVICE}"))
             case _:
-                self._events.gateway_said(message)
+                self._events.gateway_said(self, message)
 
     def _died(self, ended: Exit) -> None:
         self._process = None
@@ -162,8 +184,8 @@ class Door:
         lived = 0.0 if self._up_since is None else self._clock.monotonic() - self._up_since
         self._up_since = None
         if was_up:
-            self._events.gateway_down()
-        if not self._closing:
+            self._events.gateway_down(self)
+        if not self._closing or self._opened is not None:
             self._after_death(str(ended), lived)
 
     def _after_death(self, how: str, lived: float = 0.0) -> None:
@@ -179,7 +201,7 @@ class Door:
             chance=self._chance(),
             policy=self._policy,
         )
-        _log.error("gateway lost", how=how, restart_in=round(restart.delay, 3))
+        _log.error("gateway lost", name=self.name, how=how, restart_in=round(restart.delay, 3))
         self._set_timer(restart.delay, self._spawn)
 
     def _set_timer(self, delay: float | None, call: Callable[[], None] | None = None) -> None:
@@ -188,3 +210,7 @@ class Door:
             self._timer = None
         if delay is not None and call is not None:
             self._timer = asyncio.get_running_loop().call_later(delay, call)
+
+
+def _lose(message: ToGateway) -> None:
+    """What becomes of an answer to nobody."""

@@ -1,0 +1,93 @@
+"""Between a gateway and a worker: the link that carries batches."""
+
+from __future__ import annotations
+
+import msgspec
+
+from inferd.core.link.messages.message import Fault, Message, ParameterValue
+
+# --- gateway → worker (a link) -------------------------------------------------------------
+
+
+class SlotTensor(msgspec.Struct, frozen=True, array_like=True):
+    """A tensor in an arena: raw bytes as in the protocol, row-major, from `offset` on."""
+
+    datatype: str
+    shape: tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+class OpenArena(Message, frozen=True):
+    """Map one more arena; its descriptor comes with this message."""
+
+    arena: int
+    nbytes: int
+
+
+class CloseArena(Message, frozen=True):
+    """Unmap an arena; no batch uses it any more."""
+
+    arena: int
+
+
+class RunBatch(Message, frozen=True):
+    """Run the model once.
+
+    `inputs` follow the signature's order, None for an optional one that was left out. The worker
+    may write its outputs into `output_bytes` bytes from `output_offset` on, 64-byte aligned each.
+    """
+
+    batch: int
+    arena: int
+    inputs: tuple[SlotTensor | None, ...]
+    output_offset: int
+    output_bytes: int
+    parameters: dict[str, ParameterValue] | None = None
+
+
+class GrantOutput(Message, frozen=True):
+    """Room for the outputs that did not fit: write them here and report the batch done."""
+
+    batch: int
+    arena: int
+    output_offset: int
+    output_bytes: int
+
+
+class DropBatch(Message, frozen=True):
+    """There is no room for the outputs: forget the batch, send nothing."""
+
+    batch: int
+
+
+ToLinkedWorker = OpenArena | CloseArena | RunBatch | GrantOutput | DropBatch
+
+# --- worker → gateway (a link) -------------------------------------------------------------
+
+
+class BatchDone(Message, frozen=True):
+    """The outputs lie in the arena, in the signature's order. Times in nanoseconds."""
+
+    batch: int
+    outputs: tuple[SlotTensor, ...]
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+
+
+class OutputOverflow(Message, frozen=True):
+    """The outputs need this much room; the worker holds them until it is granted."""
+
+    batch: int
+    nbytes: int
+
+
+class BatchFailed(Message, frozen=True):
+    """The batch has no outputs, for this reason; the worker goes on."""
+
+    batch: int
+    fault: Fault
+
+
+FromLinkedWorker = BatchDone | OutputOverflow | BatchFailed

@@ -1,0 +1,209 @@
+"""Between the supervisor and a gateway."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from inferd.core.link.messages.counts import VersionCounts
+from inferd.core.link.messages.message import Fault, Message
+from inferd.core.link.messages.supervisor_worker import Pinning
+from inferd.wire.signature import Signature
+
+DoorChoice = Literal["auto", "completion_queue", "grpc_aio"]
+"""`auto` is the completion queue where grpcio's core is of the known shape, else grpc.aio."""
+
+# --- supervisor → gateway ------------------------------------------------------------------
+
+
+class StartGateway(Message, frozen=True):
+    """The first message to a gateway: where to listen and within which limits.
+
+    Sizes in bytes, times in seconds. `address` is HOST:PORT, port 0 for a free one; with
+    `share_port` other gateways listen at the same one.
+    """
+
+    address: str
+    max_message_bytes: int
+    max_request_time: float
+    max_arena_bytes: int
+    repository_control: bool
+    share_port: bool = False
+    door: DoorChoice = "auto"
+
+
+class AddDeployment(Message, frozen=True):
+    """One generation of one model version, not yet routed to. Times in seconds.
+
+    Batches are formed of up to `preferred_batch_size` rows; 0 stands for the model's largest.
+    """
+
+    deployment: int
+    model: str
+    version: int
+    platform: str
+    signature: Signature
+    takes_parameters: bool
+    max_queue_size: int
+    max_queue_delay: float
+    instances: tuple[Pinning, ...]
+    preferred_batch_size: int = 0
+
+
+class AddInstance(Message, frozen=True):
+    """A worker of a deployment; the gateway's end of its link comes with this message."""
+
+    deployment: int
+    instance: int
+    device: str
+
+
+class VersionState(msgspec.Struct, frozen=True, array_like=True):
+    """One version as the repository index lists it; routed to while `deployment` is set.
+
+    `state` is LOADING, READY, UNLOADING or UNAVAILABLE, the last with a `reason`.
+    """
+
+    version: int
+    state: str
+    reason: str
+    deployment: int | None
+
+
+class PublishModel(Message, frozen=True):
+    """The whole truth about one model. Deployments it no longer names are drained."""
+
+    model: str
+    versions: tuple[VersionState, ...]
+
+
+class PublishServer(Message, frozen=True):
+    """Whether the server as a whole is ready: its first models are loaded or have failed."""
+
+    ready: bool
+
+
+class OpenDoor(Message, frozen=True):
+    """You know all that is to be known for now: accept calls."""
+
+
+class Settle(Message, frozen=True):
+    """Answer `Settled` with this number once everything said before is done."""
+
+    number: int
+
+
+class ReportCounts(Message, frozen=True):
+    """Send what was counted since the last report."""
+
+
+class OtherCounts(Message, frozen=True):
+    """The answer to `AskCounts`, in one message or several; `last` ends it."""
+
+    ask: int
+    counts: tuple[VersionCounts, ...]
+    last: bool
+
+
+class CommandAnswer(Message, frozen=True):
+    """The outcome of a RepositoryCommand; no fault means that it was done."""
+
+    command: int
+    fault: Fault | None
+
+
+class DrainGateway(Message, frozen=True):
+    """Take no new calls, answer those in flight within `grace` seconds, then end."""
+
+    grace: float
+
+
+ToGateway = (
+    StartGateway
+    | AddDeployment
+    | AddInstance
+    | PublishModel
+    | PublishServer
+    | OpenDoor
+    | Settle
+    | ReportCounts
+    | OtherCounts
+    | CommandAnswer
+    | DrainGateway
+)
+
+# --- gateway → supervisor ------------------------------------------------------------------
+
+
+class Listening(Message, frozen=True):
+    """The gateway has bound HOST:PORT; it accepts calls when it is told to."""
+
+    address: str
+
+
+class ListenFailed(Message, frozen=True):
+    """The address could not be bound."""
+
+    reason: str
+
+
+class InstanceAttached(Message, frozen=True):
+    """The link to this instance is up: requests can reach it."""
+
+    instance: int
+
+
+class InstanceLost(Message, frozen=True):
+    """The link to this instance is closed: its worker died, or was given up for what it said."""
+
+    instance: int
+
+
+class DeploymentDrained(Message, frozen=True):
+    """No request is left in this deployment: its workers may stop."""
+
+    deployment: int
+
+
+class Settled(Message, frozen=True):
+    """Everything that was said before `Settle` with this number is done."""
+
+    number: int
+
+
+class CountsReport(Message, frozen=True):
+    """What was counted, for every version whose counts have changed since the last report.
+
+    Totals since the gateway started, of the batch sizes that have changed. Sent when asked, when
+    the gateway ends, and from time to time.
+    """
+
+    counts: tuple[VersionCounts, ...]
+
+
+class AskCounts(Message, frozen=True):
+    """What have the other gateways counted, and those that are no more?"""
+
+    ask: int
+
+
+class RepositoryCommand(Message, frozen=True):
+    """A client asks to load or unload a model by name. `verb` is `load` or `unload`."""
+
+    command: int
+    verb: str
+    model: str
+
+
+FromGateway = (
+    Listening
+    | ListenFailed
+    | InstanceAttached
+    | InstanceLost
+    | DeploymentDrained
+    | Settled
+    | CountsReport
+    | AskCounts
+    | RepositoryCommand
+)
