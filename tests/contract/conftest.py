@@ -1,4 +1,8 @@
-"""One gateway per test, and a channel to it."""
+"""One gateway per test, and a channel to it: every test once per door.
+
+What is about tensors and batches alone, `test_datatypes` and `test_batching`, uses one door: both
+hand the same bytes to the same dataplane.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,24 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
+from inferd.core.link.messages import DoorChoice
 from support.gateway import GatewayUnderTest
 
 
+@pytest.fixture(scope="module", params=["completion_queue", "grpc_aio"])
+def door(request: pytest.FixtureRequest) -> DoorChoice:
+    """Each of the doors, one after the other."""
+    choice: DoorChoice = request.param
+    return choice
+
+
 @pytest.fixture
-def start() -> Iterator[Callable[..., tuple[GatewayUnderTest, grpc.Channel]]]:
+def start(door: DoorChoice) -> Iterator[Callable[..., tuple[GatewayUnderTest, grpc.Channel]]]:
     """Starts gateways with the settings given."""
     with ExitStack() as stack:
 
         def starts(**settings: object) -> tuple[GatewayUnderTest, grpc.Channel]:
-            gateway = stack.enter_context(GatewayUnderTest(**settings))  # type: ignore[arg-type]  # as given
+            gateway = stack.enter_context(GatewayUnderTest(door=door, **settings))  # type: ignore[arg-type]  # as given
             options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
             return gateway, stack.enter_context(grpc.insecure_channel(gateway.address, options))
 

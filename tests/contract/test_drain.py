@@ -9,6 +9,7 @@ import pytest
 
 from inferd.core.link.messages import (
     CommandAnswer,
+    DoorChoice,
     DrainGateway,
     FromGateway,
     ListenFailed,
@@ -62,6 +63,8 @@ def test_calls_that_outlast_the_grace_are_cancelled(
     worker.go.clear()
     begun = [begin(channel, rows([[0]])) for _ in range(3)]
     assert worker.arrived.acquire(timeout=10)
+    for _ in range(3):
+        call(channel, b"", "ServerLive")
     gateway.control.send(DrainGateway(grace=0.05))
     assert {each.outcome().code for each in begun} == {grpc.StatusCode.UNAVAILABLE}
     worker.go.set()
@@ -102,7 +105,7 @@ def test_an_idle_gateway_drains_at_once(gateway: GatewayUnderTest, channel: grpc
     gateway.join()
 
 
-def test_a_port_that_is_taken_is_reported(gateway: GatewayUnderTest) -> None:
+def test_a_port_that_is_taken_is_reported(gateway: GatewayUnderTest, door: DoorChoice) -> None:
     """The supervisor hears which address, and the process ends by itself."""
     ours, theirs = socket_pair()
     control: MessageSocket[ToGateway, FromGateway] = MessageSocket(ours, FromGateway)
@@ -114,6 +117,7 @@ def test_a_port_that_is_taken_is_reported(gateway: GatewayUnderTest) -> None:
             max_request_time=1.0,
             max_arena_bytes=1 << 20,
             repository_control=False,
+            door=door,
         )
     )
     assert serve(other) == 1

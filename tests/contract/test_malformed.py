@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
-from inferd.core.link.messages import VersionState
+from inferd.core.link.messages import DoorChoice, VersionState
 from inferd.protos.oip_pb2 import InferParameter, InferTensorContents, ModelInferRequest
 from inferd.wire.signature import Axis, Signature, TensorSpec
 from support.calls import call, request, rows
@@ -32,9 +32,9 @@ _MODEL = Signature(
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[grpc.Channel, LinkWorker]]:
+def served(door: DoorChoice) -> Iterator[tuple[grpc.Channel, LinkWorker]]:
     """A gateway with the model `m`, and models in every state that is not ready."""
-    with GatewayUnderTest(max_message_bytes=1 << 20) as gateway:
+    with GatewayUnderTest(max_message_bytes=1 << 20, door=door) as gateway:
         worker = LinkWorker(lambda inputs, _: [each for each in inputs[:1] if each])
         gateway.deploy("m", _MODEL, [worker])
         gateway.publish("loading", VersionState(1, "LOADING", "", None))

@@ -11,7 +11,7 @@ from inferd.protos import oip_pb2 as oip
 from inferd.protos.services import INFERENCE_METHODS
 from inferd.server.gateway.rpc.services.inference import EXTENSIONS
 from inferd.wire.signature import Axis, Signature, TensorSpec
-from support.calls import ANYTHING, ROWS, SERVICE, call
+from support.calls import ANYTHING, ROWS, call
 from support.gateway import GatewayUnderTest
 from support.link_worker import LinkWorker
 
@@ -53,18 +53,6 @@ def test_what_comes_later_is_unimplemented(channel: grpc.Channel, method: str) -
     assert outcome.code is grpc.StatusCode.UNIMPLEMENTED
     assert outcome.reason == "UNIMPLEMENTED"
     assert method.rpartition("/")[2] in outcome.message
-
-
-def test_streaming_inference_is_unimplemented(channel: grpc.Channel) -> None:
-    """At once, before a message is sent."""
-    method = channel.stream_stream(
-        SERVICE + "ModelStreamInfer", request_serializer=bytes, response_deserializer=bytes
-    )
-    for requests in ([], [b"", b""]):
-        answers = method(iter(requests), timeout=10)
-        with pytest.raises(grpc.RpcError):
-            list(answers)
-        assert answers.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("method", _NOW)

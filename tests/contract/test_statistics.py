@@ -6,6 +6,7 @@ import grpc
 
 from inferd.core.link.messages import ParameterValue
 from inferd.protos import oip_pb2 as oip
+from inferd.server.gateway.scheduling.deployment import UNANSWERED
 from support.calls import ROWS, begin, call, request, rows
 from support.gateway import GatewayUnderTest
 from support.link_worker import LinkWorker, RawTensor
@@ -58,16 +59,16 @@ def test_a_known_mix_is_counted_exactly(gateway: GatewayUnderTest, channel: grpc
     assert call(channel, b"\xff").code is grpc.StatusCode.INVALID_ARGUMENT  # nobody's
     assert call(channel, rows([[1]], model="n")).code is grpc.StatusCode.NOT_FOUND  # nobody's
     expired = request("m", ("x", "FP32", (1, 2)), raw=[bytes(8)])
-    expired.parameters["timeout"].int64_param = 1
+    # Callers are asked after once they have waited for some milliseconds: this one waits longer.
+    expired.parameters["timeout"].int64_param = int(3e6 * UNANSWERED)
 
     while worker.arrived.acquire(blocking=False):
         pass
     worker.go.clear()
     held = begin(channel, rows([[5, 5]]))
     assert worker.arrived.acquire(timeout=10)
-    assert call(channel, expired.SerializeToString()).code is grpc.StatusCode.DEADLINE_EXCEEDED
     gone = begin(channel, rows([[6, 6]]))
-    call(channel, b"", "ServerLive")
+    assert call(channel, expired.SerializeToString()).code is grpc.StatusCode.DEADLINE_EXCEEDED
     gone.cancel()
     held.cancel()  # while it is executed: its execution counts, its success does not
     call(channel, b"", "ServerLive")

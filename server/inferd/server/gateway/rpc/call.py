@@ -14,15 +14,20 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 class UnaryCall(Protocol):
     """One request, to be answered once. `deadline` is in monotonic seconds, infinite for none.
 
-    `on_cancel` is called, if set, when the caller goes away or its deadline passes before the
-    answer. Answering a call that is gone does nothing.
+    Answering a call that is gone does nothing.
     """
 
     method: str
     metadata: Metadata
     payload: bytes
     deadline: float
-    on_cancel: Callable[[], None] | None
+
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Have `on_cancel` called when the caller goes away, or its deadline passes, unanswered.
+
+        Watched again, a call has the last `on_cancel` only. Watching has its price: it is for calls
+        that are not answered at once.
+        """
 
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised message."""
@@ -32,12 +37,17 @@ class UnaryCall(Protocol):
 
 
 class StreamCall(Protocol):
-    """A call with a stream in at least one direction. Nothing here blocks."""
+    """A call with a stream in at least one direction. Nothing here blocks.
+
+    `on_cancel` is called, if set, when the caller goes away or its deadline passes before the end;
+    `on_sent`, if set, on the door's thread each time a message has left.
+    """
 
     method: str
     metadata: Metadata
     deadline: float
     on_cancel: Callable[[], None] | None
+    on_sent: Callable[[], None] | None
 
     def receive(self, on_message: Callable[[bytes | None], None]) -> None:
         """Ask for the caller's next message; None says that it has sent its last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inferd.core.link.messages import Pinning
+from inferd.core.link.messages import Pinning, Spent, VersionCounts
 from inferd.protos.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 from inferd.protos.oip_pb2 import (
     InferBatchStatistics,
@@ -13,7 +13,6 @@ from inferd.protos.oip_pb2 import (
     StatisticDuration,
 )
 from inferd.server.gateway.scheduling.deployment import DeploymentInfo
-from inferd.server.gateway.scheduling.statistics import Duration, Statistics
 from inferd.wire.dtypes import DATATYPES
 from inferd.wire.signature import TensorSpec
 
@@ -55,6 +54,8 @@ def config_of(info: DeploymentInfo) -> ModelConfig:
         )
     if signature.max_batch_size:
         batching = config.dynamic_batching
+        if info.preferred_batch_size:
+            batching.preferred_batch_size.append(info.preferred_batch_size)
         batching.max_queue_delay_microseconds = int(info.max_queue_delay * 1e6)
         batching.default_queue_policy.max_queue_size = info.max_queue_size
     config.model_transaction_policy.decoupled = False
@@ -68,19 +69,19 @@ def config_of(info: DeploymentInfo) -> ModelConfig:
     return config
 
 
-def statistics_of(model: str, version: int, statistics: Statistics) -> ModelStatistics:
+def statistics_of(counts: VersionCounts) -> ModelStatistics:
     """The counts of one version; durations in nanoseconds."""
     report = ModelStatistics(
-        name=model,
-        version=str(version),
-        last_inference=statistics.last_inference,
-        inference_count=statistics.inference_count,
-        execution_count=statistics.execution_count,
+        name=counts.model,
+        version=str(counts.version),
+        last_inference=counts.last_inference,
+        inference_count=counts.inference_count,
+        execution_count=counts.execution_count,
     )
     stats = report.inference_stats
     for name in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"):
-        getattr(stats, name).CopyFrom(_duration(getattr(statistics, name)))
-    for size, batch in sorted(statistics.batches.items()):
+        getattr(stats, name).CopyFrom(_duration(getattr(counts, name)))
+    for size, batch in sorted(counts.batches.items()):
         report.batch_stats.append(
             InferBatchStatistics(
                 batch_size=size,
@@ -92,8 +93,8 @@ def statistics_of(model: str, version: int, statistics: Statistics) -> ModelStat
     return report
 
 
-def _duration(duration: Duration) -> StatisticDuration:
-    return StatisticDuration(count=duration.count, ns=duration.ns)
+def _duration(spent: Spent) -> StatisticDuration:
+    return StatisticDuration(count=spent.count, ns=spent.ns)
 
 
 def _data_type(spec: TensorSpec) -> int:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from importlib.metadata import version as package_version
 
 from google.protobuf.message import Message
 
+from inferd.core.link.messages import VersionCounts
+from inferd.core.telemetry.counts import Counts, sum_of
 from inferd.protos import oip_pb2 as oip
 from inferd.protos.services import INFERENCE_METHODS
+from inferd.server.gateway.counts import counts_of
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.routing.table import check_name
-from inferd.server.gateway.rpc.call import Method, Stream, StreamCall, Unary, UnaryCall
+from inferd.server.gateway.rpc.call import Method, Stream, Unary, UnaryCall
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.decoding import decode
 from inferd.server.gateway.rpc.services.descriptions import config_of, metadata_of, statistics_of
-from inferd.server.gateway.scheduling.deployment import Deployment
+from inferd.server.gateway.rpc.services.inference_stream import InferenceStreams
+from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
 from inferd.wire.errors import Forbidden, InvalidRequest, ServingError, Unimplemented
 
 EXTENSIONS = (
@@ -42,13 +46,26 @@ class InferenceService:
         *,
         server_ready: Callable[[], bool],
         command: Command | None,
+        other_counts: Callable[[Callable[[Counts], None]], None],
+        report: Callable[[], None],
     ) -> None:
-        """`command` performs load and unload; None where the operator does not allow them."""
+        """`command` performs load and unload; None where the operator does not allow them.
+
+        `other_counts` finds out what other gateways have counted and tells it, on any thread;
+        `report` sends what this one has to the supervisor.
+        """
         self._dataplane = dataplane
         self._pool = pool
         self._server_ready = server_ready
         self._command = command
+        self._other_counts = other_counts
+        self._report = report
         self._table = dataplane.table
+        self._streams = InferenceStreams(dataplane.infer)
+
+    def close(self) -> None:
+        """End every stream after the answers that it is owed."""
+        self._streams.close()
 
     def methods(self) -> Mapping[str, Method]:
         """The service's methods by path; those to come answer UNIMPLEMENTED."""
@@ -68,8 +85,8 @@ class InferenceService:
         for name, method in INFERENCE_METHODS.items():
             if name == "ModelInfer":
                 methods[method.path] = Unary(self._dataplane.infer)
-            elif method.client_streaming or method.server_streaming:
-                methods[method.path] = Stream(_refuse_stream)
+            elif name == "ModelStreamInfer":
+                methods[method.path] = Stream(self._streams.handle)
             else:
                 methods[method.path] = Unary(self._pooled(known.get(name, _refuse)))
         return methods
@@ -122,17 +139,34 @@ class InferenceService:
 
     def _model_statistics(self, call: UnaryCall) -> None:
         request = decode(oip.ModelStatisticsRequest, call.payload)
+        asked = [each.info for each in self._asked(request.name, request.version)]
+
+        def told(others: Counts) -> None:
+            self._pooled(lambda call: self._tell_statistics(call, asked, others))(call)
+
+        # Asked now, when every answer that the caller has had is counted wherever it came from.
+        self._other_counts(told)
+
+    def _tell_statistics(
+        self, call: UnaryCall, asked: Sequence[DeploymentInfo], others: Counts
+    ) -> None:
         response = oip.ModelStatisticsResponse()
-        for deployment in self._asked(request.name, request.version):
-            info = deployment.info
-            self._dataplane.statistics(
-                info.model,
-                info.version,
-                lambda counts, info=info: response.model_stats.append(  # type: ignore[misc]  # mypy infers no type for a lambda's default
-                    statistics_of(info.model, info.version, counts)
-                ),
-            )
+        for info in asked:
+            total = sum_of(self._counted(info), others.of(info.model, info.version))
+            response.model_stats.append(statistics_of(total))
+        # What a caller was told outlives this process, however it ends.
+        self._report()
         _reply(call, response)
+
+    def _counted(self, info: DeploymentInfo) -> VersionCounts:
+        """What this gateway has counted of a version, every answer it sent included."""
+        counts: list[VersionCounts] = []
+        self._dataplane.statistics(
+            info.model,
+            info.version,
+            lambda found: counts.append(counts_of(info.model, info.version, found)),
+        )
+        return counts[0]
 
     def _asked(self, model: str, version: str) -> list[Deployment]:
         """The deployments of every version of every model, of one model, or one version alone."""
@@ -206,15 +240,8 @@ def _reply(call: UnaryCall, response: Message) -> None:
 
 
 def _refuse(call: UnaryCall) -> None:
-    raise _unimplemented(call.method)
-
-
-def _refuse_stream(call: StreamCall) -> None:
-    call.fail(_unimplemented(call.method))
-
-
-def _unimplemented(method: str) -> Unimplemented:
-    return Unimplemented(f"{method.rpartition('/')[2]} is not offered by this server")
+    name = call.method.rpartition("/")[2]
+    raise Unimplemented(f"{name} is not offered by this server")
 
 
 def _refuse_other_repository(name: str) -> None:
