@@ -27,6 +27,9 @@ def assemble_answer(head: bytes, request_id: str, raw: Sequence[Buffer]) -> byte
 
     Protobuf lets fields come in any order, so the tensors are copied once, here.
     """
+    if len(raw) == 1 and not request_id:
+        tensor = raw[0]
+        return b"".join((head, _RAW_TAG, varint(len(tensor)), tensor))
     pieces: list[Buffer] = [head]
     if request_id:
         encoded = request_id.encode()

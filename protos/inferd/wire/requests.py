@@ -224,6 +224,8 @@ def _count_fields(payload: bytes, at: int, end: int, kind: int) -> int:
         within = tag & 7
         if within == _BYTES:
             length, at = _varint(payload, at)
+            if at + length > end:
+                raise DecodeError
             if tag >> 3 == _SHAPE and length > 10 * MAX_RANK:
                 raise _too_large()
             at += length

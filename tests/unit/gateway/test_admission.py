@@ -191,7 +191,7 @@ def test_raw_sizes_are_exact(nbytes: int) -> None:
     """A byte more or less is refused with both numbers, at its place in the request (M54)."""
     made = plan(BATCHED, WORDS, X)
     words = encode_bytes([b""] * 10)
-    assert made.arrange([words, bytes(120)]) == [bytes(120), words]
+    assert made.arrange([words, bytes(120)]) == ([bytes(120), words], 120 + len(words))
     with pytest.raises(InvalidRequest, match=rf"{nbytes} bytes, .* has 120") as caught:
         made.arrange([words, bytes(nbytes)])
     assert caught.value.field == "raw_input_contents[1]"
@@ -220,6 +220,6 @@ def test_bytes_framing_is_checked(raw: bytes) -> None:
 def test_a_model_that_gives_too_few_outputs_is_told() -> None:
     """The head of an answer names as many outputs as the signature."""
     made = plan(BATCHED, X)
-    assert made.head((("FP32", (3,)), ("BYTES", ())))
+    assert made.answer((("FP32", (3,)), ("BYTES", ())), [b"", b""], "")
     with pytest.raises(OutputInvalid, match="gave 1 outputs, it declares 2"):
-        made.head((("FP32", (3,)),))
+        made.answer((("FP32", (3,)),), [b""], "")

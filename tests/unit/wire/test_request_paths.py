@@ -83,6 +83,7 @@ def test_both_paths_read_the_same_request(payload: bytes) -> None:
 @example(b"\x1b\x1c")
 @example(b"\x3b\x3c")
 @example(b"\x00\x01")
+@example(b"\x2a\x04\x0a\x00\x1a\x80\x03")  # a shape longer than the input it stands in
 def test_random_bytes_are_a_request_or_refused(payload: bytes) -> None:
     """Nothing but InvalidRequest comes out, and the two paths agree."""
     assert reading(payload, 1 << 30) == reading(payload, -1)

@@ -12,6 +12,7 @@ from inferd.core.link.messages import FromWorker, Loaded, LoadingFailed, LoadMod
 from inferd.core.link.sockets import MessageSocket
 from inferd.core.telemetry import logs
 from inferd.wire.errors import LoadFailed
+from inferd.worker.curve import preferred_batch_size
 from inferd.worker.devices import acquire
 from inferd.worker.faults import brief
 from inferd.worker.loader import load_model
@@ -40,7 +41,7 @@ def run(control: MessageSocket[FromWorker, ToWorker], order: LoadModel, started:
     # Entered once: entering it for every batch costs more than a small model.
     with torch.inference_mode():
         try:
-            model, runner = _make_ready(order)
+            model, runner, preferred = _make_ready(order)
         except LoadFailed as failed:
             # The supervisor tells the operator, once, with the version beside it.
             _log.debug("the model did not load", model=order.source.name, why=failed.message)
@@ -54,7 +55,9 @@ def run(control: MessageSocket[FromWorker, ToWorker], order: LoadModel, started:
         gc.collect()
         gc.freeze()
         seconds = time.monotonic() - started
-        control.send(Loaded(model.signature, model.platform, model.takes_parameters, seconds))
+        control.send(
+            Loaded(model.signature, model.platform, model.takes_parameters, seconds, preferred)
+        )
         _log.debug("the model is ready", model=model.name, seconds=round(seconds, 3))
         try:
             Loop(control, runner).run()
@@ -65,12 +68,14 @@ def run(control: MessageSocket[FromWorker, ToWorker], order: LoadModel, started:
     return STOPPED
 
 
-def _make_ready(order: LoadModel) -> tuple[LoadedModel, Runner]:
+def _make_ready(order: LoadModel) -> tuple[LoadedModel, Runner, int]:
+    """The model, what runs it, and how many rows are best run at once (0: not known)."""
     device = acquire(order.pinning)
     # Weights are made as ordinary tensors: own code may still want to change them in place.
     with torch.inference_mode(mode=False), torch.no_grad():
         model = load_model(order.source, device)
     runner: Runner = CudaRunner(model, device) if device.type == "cuda" else CpuRunner(model)
-    if order.warm_up:
-        warm_up(model, device)
-    return model, runner
+    preferred = 0
+    if order.warm_up and warm_up(model, device) and model.signature.max_batch_size > 1:
+        preferred = preferred_batch_size(model, device)
+    return model, runner, preferred

@@ -14,8 +14,10 @@ from inferd.worker.samples import sample_inputs
 _log = logs.get_logger(__name__)
 
 
-def warm_up(model: LoadedModel, device: torch.device) -> None:
-    """Run the model on made-up inputs, on a ladder of batch sizes; under inference mode.
+def warm_up(model: LoadedModel, device: torch.device) -> bool:
+    """Run the model on made-up inputs, on a ladder of batch sizes; whether it took them all.
+
+    Under inference mode.
 
     Raises `LoadFailed` when memory runs out, or when an exported program cannot run at all. Own code
     may well refuse made-up inputs: that is logged.
@@ -25,14 +27,15 @@ def warm_up(model: LoadedModel, device: torch.device) -> None:
         inputs = sample_inputs(model.signature, model.usual_sizes, device, rows)
         if inputs is None:
             _log.info("not warmed up: its dimensions depend on each other", model=model.name)
-            return
+            return False
         try:
             check.check(model.execute(inputs, None), tuple(tuple(i.shape) for i in inputs))
             if device.type == "cuda":
                 torch.cuda.synchronize()
         except BaseException as error:  # own code may raise anything
             _judge(error, model, rows)
-            return
+            return False
+    return True
 
 
 def ladder(max_batch_size: int) -> list[int]:

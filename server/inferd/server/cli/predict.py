@@ -9,9 +9,9 @@ import numpy as np
 from cyclopts import Parameter
 
 from inferd.client import Client, InferenceError, Prediction, connect
+from inferd.client.inputs import UsageError, name_values, random_values, read_values
 from inferd.server.cli.output import FAILED, MISUSED, complain, show, show_json
 from inferd.server.cli.tables import output_lines
-from inferd.server.cli.values import UsageError, name_values, random_values, read_values
 
 
 def predict(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
 from typing import Protocol
 
@@ -19,7 +18,6 @@ from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.wire.answers import assemble_answer
 from inferd.wire.errors import DeadlineExceeded, ServingError
 from inferd.wire.requests import InferMessage
 from inferd.wire.tensors import Buffer
@@ -34,7 +32,9 @@ class InferCall(Protocol):
 
     payload: bytes
     deadline: float
-    on_cancel: Callable[[], None] | None
+
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Have `on_cancel` called when the caller goes away unanswered."""
 
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised ModelInferResponse."""
@@ -112,14 +112,13 @@ class Dataplane:
                     self._remember(call.payload, message, deployment, plan)
             if call.deadline < deadline:
                 deadline = call.deadline
-            tensors = plan.arrange(buffers)
+            tensors, nbytes = plan.arrange(buffers)
             if deadline <= arrived:
                 raise DeadlineExceeded("Request timeout expired before it was queued")
-            request = InferRequest(
-                lane, plan, tensors, arrived=arrived, deadline=deadline, id=request_id, call=call
+            self._dispatcher.submit(
+                deployment,
+                InferRequest(lane, plan, tensors, nbytes, arrived, deadline, request_id, call),
             )
-            call.on_cancel = partial(self._dispatcher.cancel, deployment, request)
-            self._dispatcher.submit(deployment, request)
         except ServingError as error:
             if deployment is not None:
                 with self._dispatcher.lock:
@@ -167,6 +166,7 @@ class Dataplane:
             max_queue_size=message.max_queue_size,
             max_queue_delay=message.max_queue_delay,
             instances=message.instances,
+            preferred_batch_size=message.preferred_batch_size,
         )
         deployment = Deployment(
             info,
@@ -181,6 +181,7 @@ class Dataplane:
             message.version,
             message.signature,
             max_tensor_bytes=self._max_message_bytes,
+            preferred_batch_size=message.preferred_batch_size,
         )
         self._deployments[message.deployment] = deployment
         self._dispatcher.add(deployment)
@@ -210,6 +211,10 @@ class Dataplane:
         """Let `read` look at the counts of a version while they stand still."""
         self._dispatcher.inspect(lambda: read(self._statistics[model, version]))
 
+    def inspect(self, read: Callable[[Mapping[tuple[str, int], Statistics]], None]) -> None:
+        """Let `read` look at all counts, by model and version, while they stand still."""
+        self._dispatcher.inspect(lambda: read(self._statistics))
+
     def _routed(self, model: str) -> set[Deployment]:
         versions = self.table.models().get(model, {})
         return {each.deployment for each in versions.values() if each.deployment is not None}
@@ -225,30 +230,30 @@ class InferRequest(Pending):
 
     __slots__ = ("_call", "_id", "_plan")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # on the path of a request keywords have a price
         self,
         lane: Lane,
         plan: Plan,
         buffers: Sequence[Buffer | None],
-        *,
+        nbytes: int,
         arrived: float,
         deadline: float,
         id: str,  # noqa: A002  # the protocol's word
         call: InferCall,
     ) -> None:
-        super().__init__(lane, plan.rows, buffers, arrived, deadline)
+        super().__init__(lane, plan.rows, buffers, nbytes, arrived, deadline)
         self._plan = plan
         self._id = id
         self._call = call
 
     def answered(self, layout: OutputLayout, outputs: Sequence[Buffer]) -> None:
         """Assemble the answer and send it. Raises `OutputInvalid`."""
-        head = self._plan.head(layout)
-        selected = self._plan.selected
-        if selected is not None:
-            outputs = [outputs[index] for index in selected]
-        self._call.reply(assemble_answer(head, self._id, outputs))
+        self._call.reply(self._plan.answer(layout, outputs, self._id))
 
     def failed(self, error: ServingError) -> None:
         """Send the error."""
         self._call.fail(error)
+
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Have `on_cancel` called when the caller goes away."""
+        self._call.watch(on_cancel)

@@ -29,13 +29,24 @@ class Admission:
     """
 
     def __init__(
-        self, model: str, version: int, signature: Signature, *, max_tensor_bytes: int
+        self,
+        model: str,
+        version: int,
+        signature: Signature,
+        *,
+        max_tensor_bytes: int,
+        preferred_batch_size: int = 0,
     ) -> None:
-        """`max_tensor_bytes` is the most that a declared shape may amount to."""
+        """`max_tensor_bytes` is the most that a declared shape may amount to.
+
+        Requests are executed in batches of up to `preferred_batch_size` rows; 0 stands for the
+        signature's largest.
+        """
         self._model = model
         self._version = version
         self._signature = signature
         self._max_tensor_bytes = max_tensor_bytes
+        self._max_rows = preferred_batch_size or signature.max_batch_size
         self._inputs = {spec.name: index for index, spec in enumerate(signature.inputs)}
         self._outputs = {spec.name: index for index, spec in enumerate(signature.outputs)}
         self._plans: dict[tuple[tuple[InputHead, ...], tuple[str, ...]], Plan] = {}
@@ -215,7 +226,7 @@ class Admission:
         key = (inputs, batches)
         lane = self._lanes.get(key)
         if lane is None:
-            max_rows = self._signature.max_batch_size if batches else 0
+            max_rows = self._max_rows if batches else 0
             lane = Lane(inputs, max_rows, self._signature.outputs, sizes)
             self._remember_lane(key, lane)
         return lane

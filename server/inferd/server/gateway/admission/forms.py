@@ -18,6 +18,9 @@ _MAX_LAYOUTS = 4
 """Layouts tried per request length; more would cost more than parsing."""
 
 
+_SMALL = 4096
+
+
 class Forms(Generic[Known]):
     """Remembers something for every form of request: all bytes but the raw tensors' data.
 
@@ -38,7 +41,10 @@ class Forms(Generic[Known]):
                 _, start, _ = spans[0]  # by far the most frequent: one tensor, at the end
                 known = self._known.get(payload[:start])
                 if known is not None and known[0] == spans:
-                    return known[1], (memoryview(payload)[start:],)
+                    # Of a small one a copy is quicker than a view.
+                    small = len(payload) - start <= _SMALL
+                    tensor = payload[start:] if small else memoryview(payload)[start:]
+                    return known[1], (tensor,)
                 continue
             known = self._known.get(skeleton(payload, spans, with_tags=True))
             # Cut at other places, bytes that are no request may look like one that is.

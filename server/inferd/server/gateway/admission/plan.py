@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.pending import OutputLayout
-from inferd.wire.answers import OutputHead, answer_head
+from inferd.wire.answers import OutputHead, answer_head, assemble_answer
 from inferd.wire.errors import InvalidRequest, OutputInvalid
 from inferd.wire.tensors import Buffer, element_offsets
 
@@ -40,6 +40,8 @@ class Plan:
         self._names = names
         self._output_names = output_names
         self._heads: dict[OutputLayout, bytes] = {}
+        self._layout: OutputLayout | None = None
+        self._head = b""
         self._nbytes = [
             None if spec is None or spec.datatype == "BYTES" else spec.row_nbytes * rows
             for spec in lane.inputs
@@ -51,29 +53,41 @@ class Plan:
             if spec is not None and spec.datatype in ("BOOL", "BYTES")
         ]
 
-    def arrange(self, buffers: Sequence[Buffer]) -> list[Buffer | None]:
-        """The request's raw tensors in the signature's order, sizes and patterns checked.
+    def arrange(self, buffers: Sequence[Buffer]) -> tuple[Sequence[Buffer | None], int]:
+        """The request's raw tensors in the signature's order, checked, and their size in bytes.
 
-        Raises `InvalidRequest`.
+        Raises `InvalidRequest` where a size or a pattern is wrong.
         """
         arranged: list[Buffer | None] = []
+        nbytes = 0
         for index, source in enumerate(self._order):
             if source is None:
                 arranged.append(None)
                 continue
             buffer = buffers[source]
             expected = self._nbytes[index]
-            if expected is not None and len(buffer) != expected:
-                raise self._wrong_size(index, source, len(buffer), expected)
+            size = len(buffer)
+            if expected is not None and size != expected:
+                raise self._wrong_size(index, source, size, expected)
             arranged.append(buffer)
+            nbytes += size
         for index in self._patterned:
             value = arranged[index]
             if value is not None:
                 self._check_pattern(index, value)
-        return arranged
+        return arranged, nbytes
 
-    def head(self, layout: OutputLayout) -> bytes:
-        """The answer's head for outputs of this layout. Raises `OutputInvalid`."""
+    def answer(self, layout: OutputLayout, outputs: Sequence[Buffer], request_id: str) -> bytes:
+        """The serialised answer to a request. Raises `OutputInvalid`."""
+        # The requests of one batch come one after another with the very same layout.
+        if layout is not self._layout:
+            self._head = self._find_head(layout)
+            self._layout = layout
+        if self.selected is not None:
+            outputs = [outputs[index] for index in self.selected]
+        return assemble_answer(self._head, request_id, outputs)
+
+    def _find_head(self, layout: OutputLayout) -> bytes:
         head = self._heads.get(layout)
         if head is None:
             head = self._heads[layout] = self._make_head(layout)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from inferd.core.link.messages import OutputOverflow, Pinning
 from inferd.core.link.sockets import PeerGone
@@ -26,6 +28,10 @@ RESTART_HINT = 1.0
 """Seconds after which a caller of a lost worker may try again: about what a reload takes."""
 
 
+UNANSWERED = 0.02
+"""Seconds after which a request's caller is asked after; asking costs more than a quick answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentInfo:
     """What a deployment serves and within which limits."""
@@ -39,6 +45,7 @@ class DeploymentInfo:
     max_queue_size: int
     max_queue_delay: float
     instances: tuple[Pinning, ...]
+    preferred_batch_size: int = 0
 
 
 class Superseded(Exception):
@@ -65,6 +72,9 @@ class Deployment:
         self.statistics = statistics
         self.instances: list[Instance] = []
         self.draining = False
+        self._round = inf
+        self._young: deque[Pending] = deque()
+        self._delays = info.max_queue_delay > 0
         self._now = now
         self._looked = 0.0
         self._epoch_ms = epoch_ms
@@ -85,13 +95,19 @@ class Deployment:
         return self._queue.size
 
     @property
+    def quick(self) -> bool:
+        """Whether a batch is there and back sooner than it is worth asking after its callers."""
+        return self._round < UNANSWERED
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being executed."""
         return not self._queue.size and not any(each.outstanding for each in self.instances)
 
-    def submit(self, pending: Pending) -> None:
+    def submit(self, pending: Pending) -> float:
         """Queue a request and start it if an instance is free.
 
+        Returns when it is to be looked after, if nothing happens before, in monotonic seconds.
         Raises `QueueFull`, `ModelNotReady` while no instance lives, and `Superseded`.
         """
         if self.draining:
@@ -103,7 +119,15 @@ class Deployment:
                 retry_after=RESTART_HINT,
             )
         self._queue.add(pending)
-        self.dispatch()
+        event = pending.deadline
+        if self.quick:
+            self._young.append(pending)
+            event = min(event, pending.arrived + UNANSWERED)
+        for instance in self.instances:
+            if instance.free:
+                self.dispatch()
+                break
+        return min(event, self._queue.next_event(self._looked)) if self._delays else event
 
     def dispatch(self) -> None:
         """Give every free instance what is due."""
@@ -131,7 +155,18 @@ class Deployment:
     def next_event(self) -> float:
         """When `dispatch` has something to do without a new message, in monotonic seconds."""
         # Seen from when it last looked: what has come due since is still to be given away.
-        return self._queue.next_event(self._looked)
+        event = self._queue.next_event(self._looked)
+        return min(event, self._young[0].arrived + UNANSWERED) if self._young else event
+
+    def unanswered(self) -> list[Pending]:
+        """The requests that have waited for `UNANSWERED` and were not named before."""
+        young, found = self._young, []
+        before = self._now() - UNANSWERED
+        while young and (young[0].settled or young[0].arrived <= before):
+            pending = young.popleft()
+            if not pending.settled:
+                found.append(pending)
+        return found
 
     def cancel(self, pending: Pending) -> None:
         """The caller is gone: the request is not executed any more, if it still waits."""
@@ -160,6 +195,7 @@ class Deployment:
                 tally.unfit.append((pending, error))
                 continue
             pending.settled = True
+            pending.buffers = ()  # it may still be looked at, its tensors not
             tally.requests += 1
             tally.total += now - pending.arrived
             tally.queued += pending.taken - pending.arrived
@@ -173,6 +209,7 @@ class Deployment:
         for pending, error in tally.unfit:
             self._fail(pending, error)
         instance.release(outcome.number)
+        self._round = self._now() - outcome.execution.batch.taken
         self.dispatch()
 
     def abandon(self, instance: Instance, outcome: Failed) -> None:
@@ -211,7 +248,7 @@ class Deployment:
         self,
         piece: Piece,
         outcome: Completed,
-        outputs: list[Buffer],
+        outputs: Sequence[Buffer],
         tally: Tally,
         now: float,
     ) -> None:

@@ -6,6 +6,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 from inferd.core.link.messages import BatchDone, BatchFailed, OutputOverflow
@@ -17,6 +18,9 @@ from inferd.server.gateway.scheduling.pending import Pending
 from inferd.wire.errors import OutputInvalid
 
 _log = get_logger(__name__)
+
+_FINE = 0.002
+"""Seconds; shorter waits are timed to the microsecond."""
 
 
 class Dispatcher:
@@ -87,9 +91,12 @@ class Dispatcher:
     def submit(self, deployment: Deployment, pending: Pending) -> None:
         """Queue a request. Raises what `Deployment.submit` raises."""
         with self.lock:
-            deployment.submit(pending)
-            if deployment.waiting:
-                self._set_alarm(deployment, wake=True)
+            if not deployment.quick:
+                pending.watch(partial(self.cancel, deployment, pending))
+            event = deployment.submit(pending)
+            if event < self._alarm:
+                self._alarm = event
+                os.eventfd_write(self._wake, 1)
 
     def cancel(self, deployment: Deployment, pending: Pending) -> None:
         """The caller of a request is gone."""
@@ -110,7 +117,12 @@ class Dispatcher:
 
     def _run(self) -> None:
         while not self._stopping:
-            for fd, _ in self._epoll.poll(self._timeout()):
+            timeout = self._timeout()
+            if timeout is not None and 0 < timeout < _FINE:
+                # epoll counts in milliseconds: it would wait for longer than asked.
+                select.select([self._epoll], [], [], timeout)
+                timeout = 0.0
+            for fd, _ in self._epoll.poll(timeout):
                 if fd == self._wake:
                     os.eventfd_read(self._wake)
                     continue
@@ -139,6 +151,8 @@ class Dispatcher:
         with self.lock:
             for deployment in list(self._deployments):
                 deployment.dispatch()
+                for pending in deployment.unanswered():
+                    pending.watch(partial(self.cancel, deployment, pending))
                 self._check_drained(deployment)
             self._alarm = min((each.next_event() for each in self._deployments), default=inf)
 

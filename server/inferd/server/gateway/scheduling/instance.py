@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from math import prod
 
 from inferd.core.link.arena import aligned
@@ -30,7 +31,7 @@ from inferd.wire.tensors import Buffer, row_offsets
 Link = MessageSocket[ToLinkedWorker, FromLinkedWorker]
 
 _JOIN_LIMIT = 4096
-"""Up to this many bytes a row, joining the rows first is quicker than placing each."""
+"""Up to this many bytes a row, copying them together is quicker than a view of each."""
 
 _ERRORS = error_types()
 
@@ -181,15 +182,16 @@ class Instance:
         return lost
 
 
-def rows_of(completed: Completed) -> list[list[Buffer]]:
-    """The outputs of each piece of an execution: views, in the order of its pieces.
+def rows_of(completed: Completed) -> Sequence[Sequence[Buffer]]:
+    """The outputs of each piece of an execution, in the order of its pieces.
 
-    Raises `OutputInvalid` where a BYTES output is not framed as BYTES are.
+    Views, unless the rows are small: then they are copied. Raises `OutputInvalid` where a BYTES
+    output is not framed as BYTES are.
     """
     batch = completed.execution.batch
     pieces = batch.pieces
     if len(pieces) == 1 or not completed.outputs:
-        return [list(completed.outputs) for _ in pieces]
+        return [completed.outputs for _ in pieces]
     try:
         columns = [
             _split(output, datatype, row_shape, batch)
@@ -199,7 +201,7 @@ def rows_of(completed: Completed) -> list[list[Buffer]]:
         ]
     except ValueError as error:
         raise OutputInvalid(f"the model gave a BYTES output that is none: {error}") from error
-    return [list(each) for each in zip(*columns, strict=True)]
+    return list(zip(*columns, strict=True))
 
 
 def _fits(output: SlotTensor, rows: int | None) -> bool:
@@ -214,17 +216,19 @@ def _fits(output: SlotTensor, rows: int | None) -> bool:
 
 def _split(
     output: memoryview, datatype: str, row_shape: tuple[int, ...], batch: Batch
-) -> list[memoryview]:
-    views, row = [], 0
+) -> list[Buffer]:
+    pieces = batch.pieces
     if datatype == "BYTES":
-        offsets: Sequence[int] = row_offsets(output, batch.rows, prod(row_shape))
-    else:
-        size = len(output) // batch.rows if batch.rows else 0
-        offsets = range(0, size * batch.rows + 1, size) if size else [0] * (batch.rows + 1)
-    for piece in batch.pieces:
-        views.append(output[offsets[row] : offsets[row + piece.rows]])
-        row += piece.rows
-    return views
+        offsets = row_offsets(output, batch.rows, prod(row_shape))
+        ends = list(accumulate([piece.rows for piece in pieces], initial=0))
+        return [output[offsets[start] : offsets[end]] for start, end in pairwise(ends)]
+    size = len(output) // batch.rows if batch.rows else 0
+    # One copy of all of them and a slice of it each are quicker than views of small rows.
+    rows: Buffer = bytes(output) if size <= _JOIN_LIMIT else output
+    if len(pieces) == batch.rows:
+        return [rows[at : at + size] for at in range(0, len(rows), size)]
+    ends = list(accumulate([size * piece.rows for piece in pieces], initial=0))
+    return [rows[start:end] for start, end in pairwise(ends)]
 
 
 def _column_nbytes(batch: Batch, index: int, spec: LaneInput | None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from inferd.server.gateway.scheduling.lane import Lane, LaneInput
 from inferd.wire.errors import OutputInvalid, ServingError
@@ -13,49 +13,77 @@ OutputLayout = tuple[tuple[str, tuple[int, ...]], ...]
 """Datatype and row shape (whole shape where the lane does not batch) of each output."""
 
 
-class Pending(ABC):
-    """One request until it is settled: answered, failed or given up by its caller.
+class Piece:
+    """Rows that are executed together: a whole request, or a part of one that was split.
 
     `rows` is 1 where the lane does not batch. `buffers` follow the signature's inputs.
-    Times are monotonic seconds. `queued` counts its pieces that still wait, `unfinished` those
-    without an outcome.
+    """
+
+    __slots__ = ("buffers", "first_row", "nbytes", "rows")
+
+    def __init__(
+        self, first_row: int, rows: int, buffers: Sequence[Buffer | None], nbytes: int
+    ) -> None:
+        self.first_row = first_row
+        self.rows = rows
+        self.buffers = buffers
+        self.nbytes = nbytes
+
+    @property
+    def pending(self) -> Pending:
+        """The request that the rows belong to."""
+        raise NotImplementedError
+
+
+class Pending(Piece, ABC):
+    """One request until it is settled: answered, failed or given up by its caller.
+
+    It is its own piece unless it is split. Times are monotonic seconds. `queued` counts its pieces
+    that still wait, `unfinished` those without an outcome.
     """
 
     __slots__ = (
+        "_parts",
         "arrived",
-        "buffers",
         "deadline",
         "durations",
         "lane",
         "queued",
-        "rows",
         "settled",
         "taken",
         "unfinished",
-        "_parts",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # on the path of a request keywords have a price
         self,
         lane: Lane,
         rows: int,
         buffers: Sequence[Buffer | None],
+        nbytes: int,
         arrived: float,
         deadline: float,
     ) -> None:
-        self.lane = lane
+        """`nbytes` is the size of all `buffers`."""
+        self.first_row = 0
         self.rows = rows
         self.buffers = buffers
+        self.nbytes = nbytes
+        self.lane = lane
         self.arrived = arrived
         self.deadline = deadline
         self.taken = 0.0
         """When its first piece left the queue; 0.0 until then."""
-        self.queued = 0
-        self.unfinished = 0
+        self.queued = 1
+        self.unfinished = 1
         self.settled = False
         self.durations = (0, 0, 0)
-        """Nanoseconds of copying in, computing and copying out, over all its pieces."""
-        self._parts: dict[int, tuple[OutputLayout, list[bytes]]] = {}
+        """Nanoseconds of copying in, computing and copying out, over the pieces of a split one."""
+        self._parts: dict[int, tuple[OutputLayout, list[bytes]]] | None = None
+
+    @property
+    def pending(self) -> Pending:
+        """Itself."""
+        return self
 
     @abstractmethod
     def answered(self, layout: OutputLayout, outputs: Sequence[Buffer]) -> None:
@@ -68,6 +96,10 @@ class Pending(ABC):
     def failed(self, error: ServingError) -> None:
         """Send the error."""
 
+    @abstractmethod
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Have `on_cancel` called when the caller goes away: it is not answered at once."""
+
     def keep(
         self,
         piece: Piece,
@@ -76,6 +108,8 @@ class Pending(ABC):
         durations: tuple[int, int, int],
     ) -> None:
         """Take the outputs of one piece of a request that was split."""
+        if self._parts is None:
+            self._parts = {}
         self._parts[piece.first_row] = (layout, [bytes(each) for each in outputs])
         a, b, c = self.durations
         self.durations = (a + durations[0], b + durations[1], c + durations[2])
@@ -85,7 +119,7 @@ class Pending(ABC):
 
         Raises `OutputInvalid` where the model gave them different shapes.
         """
-        parts = [part for _, part in sorted(self._parts.items())]
+        parts = [part for _, part in sorted((self._parts or {}).items())]
         layout = parts[0][0]
         if any(part[0] != layout for part in parts):
             raise OutputInvalid("the model gave rows of different shapes for one request")
@@ -93,34 +127,33 @@ class Pending(ABC):
         return layout, [b"".join(column) for column in columns]
 
 
-class Piece:
-    """The rows of a request that are executed together: all of them, unless it was split."""
+class Part(Piece):
+    """Rows of a request that has too many for one batch."""
 
-    __slots__ = ("buffers", "first_row", "nbytes", "pending", "rows")
+    __slots__ = ("_whole",)
 
     def __init__(
-        self, pending: Pending, first_row: int, rows: int, buffers: Sequence[Buffer | None]
+        self, whole: Pending, first_row: int, rows: int, buffers: Sequence[Buffer | None]
     ) -> None:
-        self.pending = pending
-        self.first_row = first_row
-        self.rows = rows
-        self.buffers = buffers
-        self.nbytes = sum([len(each) for each in buffers if each is not None])
+        nbytes = sum(len(each) for each in buffers if each is not None)
+        super().__init__(first_row, rows, buffers, nbytes)
+        self._whole = whole
+
+    @property
+    def pending(self) -> Pending:
+        """The request that it is a part of."""
+        return self._whole
 
 
-def pieces_of(pending: Pending) -> list[Piece]:
-    """The request as it is, or in pieces of `max_rows` if it has more rows than one batch."""
+def parts_of(pending: Pending) -> list[Part]:
+    """A request of more rows than one batch takes, in parts of at most that many."""
     step = pending.lane.max_rows
-    if not step or pending.rows <= step:
-        return [Piece(pending, 0, pending.rows, pending.buffers)]
     columns = [
         _cut(buffer, spec, pending.rows, step)
         for buffer, spec in zip(pending.buffers, pending.lane.inputs, strict=True)
     ]
     return [
-        Piece(
-            pending, first, min(step, pending.rows - first), [column[index] for column in columns]
-        )
+        Part(pending, first, min(step, pending.rows - first), [column[index] for column in columns])
         for index, first in enumerate(range(0, pending.rows, step))
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from inferd.server.gateway.scheduling.lane import Lane
-from inferd.server.gateway.scheduling.pending import Pending, Piece, pieces_of
+from inferd.server.gateway.scheduling.pending import Pending, Piece, parts_of
 from inferd.wire.errors import QueueFull
 
 _PURGE = 16
@@ -21,6 +21,8 @@ class Batch:
     lane: Lane
     pieces: list[Piece]
     rows: int
+    taken: float
+    """When it left the queue."""
 
 
 class _Waiting:
@@ -59,12 +61,16 @@ class Queue:
                 f"{self.size} requests wait already, which is this model's max_queue_size; "
                 "send less, or raise max_queue_size or instances"
             )
-        pieces = pieces_of(pending)
-        pending.queued = pending.unfinished = len(pieces)
-        waiting = self._lanes.get(pending.lane)
+        lane = pending.lane
+        waiting = self._lanes.get(lane)
         if waiting is None:
-            waiting = self._lanes[pending.lane] = _Waiting()
-        waiting.pieces.extend(pieces)
+            waiting = self._lanes[lane] = _Waiting()
+        if pending.rows <= lane.max_rows or not lane.max_rows:
+            waiting.pieces.append(pending)
+        else:
+            parts = parts_of(pending)
+            pending.queued = pending.unfinished = len(parts)
+            waiting.pieces.extend(parts)
         waiting.rows += pending.rows
         self.size += 1
         if pending.deadline < self._earliest_deadline:
@@ -74,8 +80,7 @@ class Queue:
         """The next batch that is due, or None. Call `expire` first: this looks at no deadline."""
         best: Lane | None = None
         oldest = inf
-        for lane in list(self._lanes):
-            waiting = self._lanes[lane]
+        for lane, waiting in tuple(self._lanes.items()):
             self._drop_settled_heads(waiting)
             if not waiting.pieces:
                 del self._lanes[lane]
@@ -165,14 +170,12 @@ class Queue:
         waiting = self._lanes[lane]
         pieces, rows, nbytes = waiting.pieces, 0, 0
         taken: list[Piece] = []
-        limit = lane.max_rows
+        max_rows, max_nbytes = lane.max_rows, self._max_batch_bytes
         while pieces:
             piece = pieces[0]
             pending = piece.pending
             if not pending.settled:
-                if taken and (
-                    rows + piece.rows > limit or nbytes + piece.nbytes > self._max_batch_bytes
-                ):
+                if taken and (rows + piece.rows > max_rows or nbytes + piece.nbytes > max_nbytes):
                     break
                 taken.append(piece)
                 rows += piece.rows
@@ -186,4 +189,4 @@ class Queue:
             pieces.popleft()
         if not pieces:
             del self._lanes[lane]
-        return Batch(lane, taken, rows) if taken else None
+        return Batch(lane, taken, rows, now) if taken else None

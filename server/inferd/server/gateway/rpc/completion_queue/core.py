@@ -29,6 +29,7 @@ _NEEDED = {
     "SendMessageOperation": (),
     "SendStatusFromServerOperation": (),
     "CompletionType": ("queue_shutdown",),
+    "StatusCode": ("ok",),
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inferd.core.telemetry.logs import get_logger
-from inferd.server.gateway.rpc.call import Method, Unary
+from inferd.server.gateway.rpc.call import Method, Stream, Unary
 from inferd.server.gateway.rpc.completion_queue.core import check_core, cygrpc
 from inferd.server.gateway.rpc.completion_queue.stream import QueuedStreamCall
 from inferd.server.gateway.rpc.completion_queue.unary import (
@@ -20,6 +20,7 @@ from inferd.server.gateway.rpc.completion_queue.unary import (
     status_operation,
 )
 from inferd.server.gateway.rpc.faults import DoorError, unexpected
+from inferd.server.gateway.rpc.options import server_options
 from inferd.wire.errors import Unimplemented
 
 _log = get_logger(__name__)
@@ -33,27 +34,25 @@ _NO_FLAGS = 0
 class CompletionQueueDoor:
     """Accepts gRPC calls and hands each to its method, on the loop's one thread."""
 
-    def __init__(self, methods: Mapping[str, Method], *, max_message_bytes: int) -> None:
-        """`methods` by path, such as `/package.Service/Method`.
+    def __init__(
+        self, methods: Mapping[str, Method], *, max_message_bytes: int, share_port: bool = False
+    ) -> None:
+        """`methods` by path, such as `/package.Service/Method`; `share_port` with other gateways.
 
         Raises `DoorError` where the installed grpcio is not of the known shape.
         """
         check_core()
-        self._methods = {path.encode(): method for path, method in methods.items()}
+        self._streams = {
+            path.encode(): method for path, method in methods.items() if isinstance(method, Stream)
+        }
+        self._unary = {
+            path.encode(): (path, method.handle)
+            for path, method in methods.items()
+            if isinstance(method, Unary)
+        }
         self._queue = cygrpc.CompletionQueue()
         self._server = cygrpc.Server(
-            (
-                (b"grpc.max_receive_message_length", max_message_bytes),
-                (b"grpc.max_send_message_length", -1),
-                (b"grpc.so_reuseport", 0),
-                (b"grpc.server_handshake_timeout_ms", 5_000),
-                # Clients ping every 10 s during long inferences; the default counts it as abuse.
-                (b"grpc.http2.min_ping_interval_without_data_ms", 10_000),
-                (b"grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-                (b"grpc.keepalive_permit_without_calls", 1),
-                (b"grpc.keepalive_time_ms", 60_000),
-                (b"grpc.keepalive_timeout_ms", 20_000),
-            ),
+            server_options(max_message_bytes, share_port=share_port),
             False,  # noqa: FBT003  # no xDS; the core takes it by position
         )
         self._server.register_completion_queue(self._queue)
@@ -123,17 +122,17 @@ class CompletionQueueDoor:
         except ValueError:
             pass  # it began to shut down after this call had come: the last one is served, too
         path = event.call_details.method
-        method = self._methods.get(path)
-        if method is None:
-            self._refuse(event)
-        elif isinstance(method, Unary):
-            QueuedUnaryCall(event, path.decode(), method.handle)
-        else:
+        unary = self._unary.get(path)
+        if unary is not None:
+            QueuedUnaryCall(event, *unary)
+        elif (method := self._streams.get(path)) is not None:
             stream = QueuedStreamCall(event, path.decode())
             try:
                 method.handle(stream)
             except Exception as error:
                 stream.fail(unexpected(error, stream.method))
+        else:
+            self._refuse(event)
 
     @staticmethod
     def _refuse(event: Any) -> None:

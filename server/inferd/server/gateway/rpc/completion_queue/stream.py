@@ -29,6 +29,7 @@ class QueuedStreamCall:
         self.metadata: Metadata = event.invocation_metadata
         self.deadline = monotonic_deadline(event.call_details.deadline)
         self.on_cancel: Callable[[], None] | None = None
+        self.on_sent: Callable[[], None] | None = None
         self._call = event.call
         self._lock = threading.Lock()
         self._outbox: deque[bytes] = deque()
@@ -98,6 +99,8 @@ class QueuedStreamCall:
             self._sending = False
             if not self._over:
                 self._advance()
+        if self.on_sent is not None:
+            self.on_sent()
 
     def _on_close(self, event: Any) -> None:
         with self._lock:

@@ -1,0 +1,66 @@
+"""How long batches of each size take, and up to which size they are worth forming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import perf_counter
+
+import torch
+
+from inferd.worker.loader.loaded import LoadedModel
+from inferd.worker.model import Value
+from inferd.worker.samples import sample_inputs
+from inferd.worker.warm_up import ladder
+
+_RUNS = 3
+_PATIENCE = 0.1
+"""Seconds spent on one size, and one run beyond them."""
+
+_WORTH = 0.9
+"""Of the best throughput; what is above differs by less than measuring at start-up can tell."""
+
+
+def preferred_batch_size(
+    model: LoadedModel, device: torch.device, now: Callable[[], float] = perf_counter
+) -> int:
+    """The rows that batches of this model are best limited to; 0 where that cannot be told.
+
+    The model has been warmed up. Under inference mode; `now` is in seconds.
+    """
+    curve: dict[int, float] = {}
+    for rows in ladder(model.signature.max_batch_size):
+        inputs = sample_inputs(model.signature, model.usual_sizes, device, rows)
+        if inputs is None:
+            return 0
+        curve[rows] = _quickest(partial(_run, model, inputs, device), now)
+    return largest_worthwhile(curve)
+
+
+def largest_worthwhile(curve: Mapping[int, float]) -> int:
+    """The largest batch, of seconds by size, with a throughput close to the best one's.
+
+    A convolutional network on a CPU, say, is slower per row in batches of 32 than of 8: what
+    does not fit into its caches any more.
+    """
+    best = max(rows / seconds for rows, seconds in curve.items())
+    return max(rows for rows, seconds in curve.items() if rows / seconds >= _WORTH * best)
+
+
+def _run(model: LoadedModel, inputs: list[Value], device: torch.device) -> None:
+    model.execute(inputs, None)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _quickest(run: Callable[[], None], now: Callable[[], float]) -> float:
+    begun = last = now()
+    quickest = float("inf")
+    for _ in range(_RUNS):
+        run()
+        ended = now()
+        quickest = min(quickest, ended - last)
+        last = ended
+        if ended - begun > _PATIENCE:
+            break
+    return max(quickest, 1e-9)
