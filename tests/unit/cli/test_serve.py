@@ -37,6 +37,7 @@ def _run(*arguments: str) -> int:
         (["m", "--grpc", "0.0.0.0:8001"], "which other machines can reach"),
         (["m", "--config", "absent.toml"], "no such file"),
         (["m", "--grace", "-1"], "option --grace is -1.0"),
+        (["m", "--gateways", "none"], "option --gateways is 'none': expected auto or a number"),
     ],
 )
 def test_mistakes_are_told_in_a_line(
@@ -109,4 +110,12 @@ def test_with_the_default_address_it_need_not_be_typed(
     verb._show(Summary("127.0.0.1:8001", (ready,)))
     assert "  inferd predict d --random\n" in capsys.readouterr().out
     verb._show(Summary("127.0.0.1:8001", ()))
-    assert "inferd predict" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "inferd predict" not in shown
+    assert "gRPC at 127.0.0.1:8001. Try:" in shown
+
+
+def test_several_gateways_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """With how many; of one alone there is nothing to say."""
+    verb._show(Summary("127.0.0.1:8001", (), gateways=3))
+    assert "gRPC at 127.0.0.1:8001, 3 gateways. Try:" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inferd.client.codec.arguments import read_arguments
-from inferd.server.cli.values import (
+from inferd.client.inputs import (
     InputValues,
     UsageError,
     name_values,
