@@ -98,7 +98,7 @@ test-unit: $(VENV)/.dev ## pytest, the quick part
 test-gpu: $(VENV)/.dev ## pytest, what needs a CUDA device
 	@$(BIN)/pytest tests/gpu -m gpu $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev models ## requests per second and latency, beside a bare grpcio server
+bench: $(VENV)/.dev ## rows per second and latency beside bare models and peers (ARGS="--help")
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 format: $(VENV)/.dev ## ruff: mend what it can

@@ -1,23 +1,37 @@
-"""What sends the requests: one process per run, beside the servers."""
+"""What sends the requests: nghttp2's h2load, one process per run; microseconds of CPU per request.
+
+Closed loop: each caller sends again as soon as it has its answer.
+"""
 
 from __future__ import annotations
 
+import re
+import resource
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from affinity import pinned
 from scenarios import Scenario
+from wires.exchange import GRPC_FRAME, Exchange
 
-_FOLDER = Path(__file__).resolve().parent
+_RATE = re.compile(r"finished in [^,]+, ([\d.]+) req/s")
+_SUCCEEDED = re.compile(r"status codes: (\d+) 2xx")
+_DATA = re.compile(r"\((\d+)\) data")
 
-_PATIENCE = 120.0
+_MAX_HTTP2_FRAME = "1M"
+"""Answers of 600 KB need not come in pieces of 16 KiB."""
+
+_PATIENCE = 180.0
 """Seconds that one run of the generator may take; asked for are a few."""
 
 _MAX_GROWTH = 8
 """A warm-up grows by this factor at most: one odd run must not make the next last minutes."""
+
+_SIZE_TOLERANCE = 0.2
+"""Of the bytes received where numbers come as text."""
 
 
 class LoadError(RuntimeError):
@@ -26,11 +40,15 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What `requests` calls took. `latencies` in microseconds, ascending, one per request."""
+    """What `requests` calls took. `latencies` in microseconds, ascending, one per request.
+
+    `busy` is the share of its core that the generator used: near 1 it held the server back.
+    """
 
     requests: int
     requests_per_second: float
     latencies: Sequence[int]
+    busy: float
 
     @property
     def seconds(self) -> float:
@@ -38,30 +56,131 @@ class LoadResult:
         return self.requests / self.requests_per_second
 
 
-class Load(Protocol):
-    """A load generator: closed loop, each caller sends again as soon as it has its answer."""
+class H2load:
+    """Posts a prepared request and counts the bytes that come back."""
 
-    name: str
+    def __init__(self, folder: Path) -> None:
+        """`folder` is for requests and logs. Raises `LoadError` where h2load is not installed."""
+        program = shutil.which("h2load")
+        if program is None:
+            raise LoadError(
+                "h2load is not on the PATH; install it (Debian: apt-get install nghttp2-client)"
+            )
+        version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        self.name = version.stdout.strip()
+        self._program = program
+        self._folder = folder
 
     def run(
-        self, address: str, scenario: Scenario, *, requests: int, answer: int, cpu: int | None
+        self,
+        address: str,
+        scenario: Scenario,
+        exchange: Exchange,
+        *,
+        requests: int,
+        answer: int,
+        cpu: int | None,
     ) -> LoadResult:
         """Send `requests` calls from core `cpu` (None: any) and wait for all answers.
 
-        `answer` is the size in bytes of the serialised answer that each call must get. Raises
-        `LoadError` unless every call got one of that size.
+        `answer` is the size in bytes of what each call must get. Raises `LoadError` unless every
+        call got that; an error in a gRPC trailer is found out by its missing bytes.
         """
+        body, log = self._folder / "request", self._folder / "h2load.log"
+        framed = exchange.transport == "grpc"
+        frame = GRPC_FRAME.pack(0, len(exchange.body)) if framed else b""
+        body.write_bytes(frame + exchange.body)
+        log.unlink(missing_ok=True)
+        # HTTP/1.1 has one request at a time on a connection.
+        clients = scenario.connections if framed else scenario.callers
+        command = [
+            self._program,
+            f"--requests={requests}",
+            f"--clients={clients}",
+            f"--max-concurrent-streams={scenario.callers // clients}",
+            f"--data={body}",
+            f"--log-file={log}",
+            *(f"--header={name}: {value}" for name, value in exchange.headers),
+            *(_grpc_options() if framed else ("--h1",)),
+            f"http://{address}{exchange.path}",
+        ]
+        before = _cpu_of_children()
+        summary = read_summary(_run(command, cpu))
+        busy = (_cpu_of_children() - before) * summary.requests_per_second / requests
+        expected = requests * (len(frame) + answer)
+        check_answers(requests, summary, expected, about=exchange.sizes_vary)
+        return LoadResult(requests, summary.requests_per_second, read_log(log), busy)
 
 
-def run_generator(command: Sequence[str], cpu: int | None) -> str:
-    """Run a generator to its end; returns what it printed. Raises `LoadError`."""
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The figures h2load prints. `data_bytes` are contents received, headers not counted."""
+
+    succeeded: int
+    requests_per_second: float
+    data_bytes: int
+
+
+def read_summary(output: str) -> Summary:
+    """Read h2load's report. Raises `LoadError` where it is not of the known form."""
+    rate, succeeded, data = (each.search(output) for each in (_RATE, _SUCCEEDED, _DATA))
+    if rate is None or succeeded is None or data is None:
+        raise LoadError(
+            f"this is no report of h2load as version 1.52 writes it: {output[-2000:]!r}"
+        )
+    return Summary(int(succeeded[1]), float(rate[1]), int(data[1]))
+
+
+def read_log(path: Path) -> list[int]:
+    """Microseconds of each request, ascending; failed ones are left out.
+
+    A line is: start since the epoch, HTTP status, microseconds until the end of the answer.
+    """
+    rows = (line.split("\t") for line in path.read_text().splitlines())
+    return sorted(int(row[2]) for row in rows if row[1] == "200")
+
+
+def check_answers(requests: int, summary: Summary, expected: int, *, about: bool) -> None:
+    """Raise `LoadError` unless all requests were answered, with the bytes expected in all.
+
+    `about` allows for numbers written as text.
+    """
+    slack = expected * _SIZE_TOLERANCE if about else 0
+    if summary.succeeded != requests or abs(summary.data_bytes - expected) > slack:
+        raise LoadError(
+            f"{summary.succeeded} of {requests} requests were answered, with {summary.data_bytes} "
+            f"bytes where {expected} were expected: the server refuses requests or answers them "
+            "wrongly, so this run counts for nothing"
+        )
+
+
+def warm_up(run: Callable[[int], LoadResult], callers: int, seconds: float) -> float:
+    """Run ever more requests until a run lasts about `seconds`; returns its requests per second."""
+    requests = callers * 8
+    while True:
+        result = run(requests)
+        if result.seconds >= seconds / 2:
+            return result.requests_per_second
+        guess = int(result.requests_per_second * seconds)
+        requests = min(max(guess, 2 * requests), _MAX_GROWTH * requests)
+
+
+def _grpc_options() -> tuple[str, ...]:
+    return (
+        f"--max-frame-size={_MAX_HTTP2_FRAME}",
+        "--header=content-type: application/grpc",
+        "--header=te: trailers",
+    )
+
+
+def _run(command: Sequence[str], cpu: int | None) -> str:
+    """Run the generator to its end; returns what it printed. Raises `LoadError`."""
     with pinned(cpu):
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=_FOLDER,
             process_group=0,  # Ctrl-C is ours to handle
         )
     try:
@@ -81,22 +200,6 @@ def run_generator(command: Sequence[str], cpu: int | None) -> str:
     return output
 
 
-def check_answers(requests: int, *, answered: int, received: int, expected: int) -> None:
-    """Raise `LoadError` unless all requests were answered, with the bytes expected in all."""
-    if answered != requests or received != expected:
-        raise LoadError(
-            f"{answered} of {requests} requests were answered, with {received} bytes of messages "
-            f"where {expected} were expected: the server refuses requests or answers them "
-            "wrongly, so this run counts for nothing"
-        )
-
-
-def warm_up(run: Callable[[int], LoadResult], callers: int, seconds: float) -> float:
-    """Run ever more requests until a run lasts about `seconds`; returns its requests per second."""
-    requests = callers * 8
-    while True:
-        result = run(requests)
-        if result.seconds >= seconds / 2:
-            return result.requests_per_second
-        guess = int(result.requests_per_second * seconds)
-        requests = min(max(guess, 2 * requests), _MAX_GROWTH * requests)
+def _cpu_of_children() -> float:
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime

@@ -1,8 +1,8 @@
-"""Measure ModelInfer of inferd on the echo model beside other servers, side by side in one run.
+"""Measure inferd beside its peers, side by side in one run.
 
-Every contender is started once; its answers are checked against the input; then the load goes
-from one to the next, round after round. Unless --unpinned is given, each server's processes
-share one core and the load generator has another.
+Scenario by scenario every contender serves the same model; its answers are checked against the bare
+model; then the load goes from one to the next, round after round, while the others are paused.
+Unless --unpinned is given, each server's processes share one core and the load generator has another.
 """
 
 from __future__ import annotations
@@ -12,25 +12,30 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from choice import LOADS, choose_load
+from affinity import two_cores
 from comparison import Comparison
-from drivers.contenders import CONTENDERS, SUBJECT
-from drivers.driver import DriverError
-from load import LoadError
-from report import machine, record, tables
-from scenarios import SCENARIOS
+from contenders.catalogue import ONLY_IF_NAMED, all_contenders
+from contenders.contender import Conditions, Contender
+from contenders.ours import SUBJECT
+from contenders.peer_file import PeerFileError
+from figures import aligned, table
+from load import H2load, LoadError
+from record import Record, record
+from scenarios import SCENARIOS, Scenario
+from targets import targets
 
 EXAMPLES = """\
 examples:
-  make bench                                             everything, three rounds
+  make bench                                             everything that is installed, three rounds
   make bench ARGS="--rounds 5 --seconds 5 --output bench.json"
-  .venv/bin/python benchmarks/run.py --scenario small-64 --contender inferd --contender threaded
-  .venv/bin/python benchmarks/run.py --unpinned --seconds 1
+  make bench ARGS="--scenario mlp-32 --contender inferd --contender triton"
+  make bench ARGS="--unpinned --seconds 1 --rounds 1"
+  make bench ARGS="--unpinned --contender inferd --contender inferd-2 --scenario linear-64"
 """
 
 
@@ -40,54 +45,66 @@ class Options:
 
     rounds: int
     seconds: float
-    scenarios: tuple[str, ...]
-    contenders: tuple[str, ...]
-    load: str
+    scenarios: tuple[Scenario, ...]
+    contenders: tuple[Contender, ...]
+    chosen: tuple[str, ...]  # the words that chose scenarios and contenders, to tell them again
     pin: bool
+    warm: float | None
     output: Path | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 if every contender was measured."""
-    options = parse(arguments)
     signal.signal(signal.SIGTERM, _end)
+    try:
+        options = parse(arguments)
+    except PeerFileError as error:
+        print(error, file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory(prefix="inferd-bench-") as folder:
         try:
-            load = choose_load(Path(folder), options.load)
-            comparison = Comparison(
-                load, rounds=options.rounds, seconds=options.seconds, pin=options.pin, say=_say
-            )
-        except (LoadError, DriverError) as error:
+            content = _measure(options, Path(folder))
+        except LoadError as error:
             print(error, file=sys.stderr)
             return 2
-        try:
-            results = comparison.run(
-                [CONTENDERS[name]() for name in options.contenders],
-                [SCENARIOS[name] for name in options.scenarios],
-            )
         except KeyboardInterrupt:
             print("interrupted: nothing is reported", file=sys.stderr)
             return 130
-    facts = machine()
-    pinning = "servers on one core, load on another" if options.pin else "not pinned"
-    print(f"\n{facts['processor']}, {facts['cores']} cores; Python {facts['python']}; {pinning}")
-    print(f"load: {load.name}; {options.rounds} rounds of about {options.seconds:g} s")
-    print("median [least .. most] of the rounds; ratios are taken round by round\n")
-    print(tables(results, subject=SUBJECT))
+    _print(content)
     if options.output is not None:
-        settings: dict[str, object] = {
-            "rounds": options.rounds,
-            "seconds": options.seconds,
-            "pinned": options.pin,
-            "load": load.name,
-        }
-        content = record(results, subject=SUBJECT, settings=settings)
-        options.output.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    return 1 if results.missing else 0
+        options.output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return 1 if content["missing"] else 0
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
     """Read the command line; ends the process where it makes no sense."""
+    known = all_contenders()
+    parser = _parser(known)
+    given = parser.parse_args(arguments)
+    if given.rounds < 1 or given.seconds <= 0:
+        parser.error("--rounds must be at least 1 and --seconds above 0")
+    if not given.unpinned and two_cores() is None:
+        parser.error(
+            "this process may use one core only, but the servers and the load each need one of "
+            "their own; give it two, or take --unpinned"
+        )
+    scenarios = given.scenario or list(SCENARIOS)
+    contenders = given.contender or [name for name in known if name not in ONLY_IF_NAMED]
+    named = {"--scenario": given.scenario, "--contender": given.contender}
+    chosen = [f"{option} {name}" for option, names in named.items() for name in names or ()]
+    return Options(
+        rounds=given.rounds,
+        seconds=given.seconds,
+        scenarios=tuple(SCENARIOS[name] for name in SCENARIOS if name in scenarios),
+        contenders=tuple(known[name] for name in known if name in contenders),
+        chosen=tuple(chosen),
+        pin=not given.unpinned,
+        warm=given.warm,
+        output=given.output,
+    )
+
+
+def _parser(known: Mapping[str, Contender]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=f"{EXAMPLES}\nscenarios: {_listed()}",
@@ -107,30 +124,66 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument(
         "--contender",
         action="append",
-        choices=CONTENDERS,
+        choices=known,
         metavar="NAME",
-        help=f"one of {', '.join(CONTENDERS)}; may be given several times (default: all)",
-    )
-    parser.add_argument(
-        "--load",
-        choices=LOADS,
-        default="auto",
-        help="the load generator; auto (default) is h2load where it is installed",
+        help=f"one of {', '.join(known)}; may be given several times (default: all "
+        f"but {', '.join(sorted(ONLY_IF_NAMED))})",
     )
     parser.add_argument("--unpinned", action="store_true", help="let the system place processes")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write every round as JSON")
-    given = parser.parse_args(arguments)
-    if given.rounds < 1 or given.seconds <= 0:
-        parser.error("--rounds must be at least 1 and --seconds above 0")
-    return Options(
-        rounds=given.rounds,
-        seconds=given.seconds,
-        scenarios=tuple(dict.fromkeys(given.scenario or SCENARIOS)),
-        contenders=tuple(dict.fromkeys(given.contender or CONTENDERS)),
-        load=given.load,
-        pin=not given.unpinned,
-        output=given.output,
+    parser.add_argument(
+        "--warm",
+        type=float,
+        metavar="SECONDS",
+        help="load before the first round, for those that need it, as TorchServe does "
+        "(default: what each asks for)",
     )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write every round as JSON")
+    return parser
+
+
+def _measure(options: Options, folder: Path) -> Record:
+    load = H2load(folder)
+    cores = two_cores() if options.pin else None
+    conditions = Conditions(
+        load=load,
+        seconds=options.seconds,
+        warm=options.warm,
+        server_cpu=cores[0] if cores else None,
+        load_cpu=cores[1] if cores else None,
+    )
+    results = Comparison(conditions, options.rounds, _say).run(
+        options.contenders, options.scenarios
+    )
+    settings: dict[str, object] = {
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "pinned": options.pin,
+        "warm": options.warm,
+        "chosen": options.chosen,
+        "load": load.name,
+    }
+    return record(results, options.contenders, settings)
+
+
+def _print(content: Record) -> None:
+    facts, settings = content["machine"], content["settings"]
+    pinning = "servers on one core, load on another" if settings["pinned"] else "not pinned"
+    print(f"\n{facts['processor']}, {facts['cores']} cores; Python {facts['python']}; {pinning}")
+    print(f"{settings['load']}; {settings['rounds']} rounds of about {settings['seconds']:g} s")
+    print("median [least .. most] of the rounds; ratios are taken round by round")
+    for name, scenario in content["scenarios"].items():
+        if scenario["rounds"]:
+            print(f"\n{scenario['title']}\n{aligned(table(content, name, SUBJECT))}")
+    print()
+    for target in targets():
+        found = target.verdict(content)
+        if found is not None:
+            spread, good = found
+            side = "≥" if target.at_least else "≤"
+            word = "met" if good else "MISSED"
+            print(f"{word:6}  {target.text}: {spread.text(2)}, wanted {side} {target.bound:g}")
+    for name, why in content["missing"].items():
+        print(f"{name} was not measured: {why}")
 
 
 def _listed() -> str:

@@ -85,8 +85,11 @@ def _written() -> Iterator[Path]:
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    """Python files that people wrote: no generated ones."""
-    return (file for file in folder.rglob("*.py") if not file.stem.endswith(("_pb2", "_pb2_grpc")))
+    """Python files that people wrote: no generated ones, nothing in hidden folders."""
+    for file in folder.rglob("*.py"):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if not hidden and not file.stem.endswith(("_pb2", "_pb2_grpc")):
+            yield file
 
 
 def _short(path: Path) -> str:

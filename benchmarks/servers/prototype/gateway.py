@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import socket
@@ -11,21 +10,11 @@ import sys
 import threading
 from collections import deque
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from inferd.core.process import die_with_parent
+from servers.options import Options, read_options
 from servers.prototype.requests import answer_head, raw_input
-from servers.prototype.slots import (
-    HANDLE,
-    INPUT_BYTES,
-    MAX_BATCH,
-    SLOT_BYTES,
-    SLOTS,
-    map_slots,
-    output_offset,
-)
-from servers.ready_file import write_ready_file
+from servers.prototype.slots import HANDLE, SLOTS, Geometry, map_slots
 
 cygrpc: Any = import_module("grpc._cython.cygrpc")
 
@@ -49,30 +38,33 @@ class _Received:
 class Prototype:
     """Two threads: the one that runs `serve` takes calls, another sends the answers."""
 
-    def __init__(self) -> None:
-        """Start the worker and wait until it has torch."""
-        self._slots_fd = os.memfd_create("slots")
-        os.ftruncate(self._slots_fd, SLOTS * SLOT_BYTES)
-        self._cells = memoryview(map_slots(self._slots_fd))
-        self._link = self._start_worker()
+    def __init__(self, model: str, max_batch: int) -> None:
+        """Start the worker and wait until it has the model."""
+        self._link = _start_worker(model, max_batch)
+        self._geometry = geometry = Geometry.read(self._link.recv(4096) or _no_worker())
+        slots_fd = os.memfd_create("slots")
+        os.ftruncate(slots_fd, SLOTS * geometry.slot_nbytes)
+        self._cells = memoryview(map_slots(slots_fd, geometry))
+        socket.send_fds(self._link, [b"slots"], [slots_fd])
+        if not self._link.recv(16):
+            _no_worker()
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Any, memoryview, bytes]] = deque()
         self._free = list(range(SLOTS))
         self._running: dict[int, list[tuple[Any, int, bytes]]] = {}
         self._heads: dict[bytes, bytes] = {}
 
-    def serve(self, ready_file: Path) -> None:
-        """Listen on a free port until killed."""
+    def serve(self, port: int) -> None:
+        """Listen until killed."""
         queue = cygrpc.CompletionQueue()
         server = cygrpc.Server(((b"grpc.max_receive_message_length", -1),), False)  # noqa: FBT003
         server.register_completion_queue(queue)
-        port = server.add_http2_port(b"127.0.0.1:0")
+        server.add_http2_port(f"127.0.0.1:{port}".encode())
         server.start()
         threading.Thread(target=self._answer, daemon=True).start()
         for _ in range(_WAITING_CALLS):
             server.request_call(queue, queue, _NEW_CALL)
         gc.freeze()
-        write_ready_file(ready_file, f"127.0.0.1:{port}")
         while True:
             event = queue.poll()  # waits; never poll with a zero timeout
             if event.tag is _FINISHED:
@@ -93,37 +85,41 @@ class Prototype:
 
     def _take(self, call: Any, message: bytes) -> None:
         start, row = raw_input(message)
-        if len(row) > INPUT_BYTES:
-            raise SystemExit(f"{len(row)} bytes do not fit into a slot of {INPUT_BYTES}")
         form = message[:start]  # all but the numbers: equal for requests of one shape
         head = self._heads.get(form)
         if head is None:
-            head = self._heads[form] = answer_head(message, len(row))
+            geometry = self._geometry
+            rows = len(row) // geometry.row_nbytes
+            if not 0 < rows <= geometry.max_batch:
+                raise SystemExit(f"{rows} rows do not fit into a batch of {geometry.max_batch}")
+            shape = (rows, *geometry.answer_row)
+            head = self._heads[form] = answer_head(message, shape, rows * geometry.answer_nbytes)
         with self._lock:
             self._waiting.append((call, row, head))
             self._dispatch()
 
     def _dispatch(self) -> None:
         """With the lock held: a free worker takes what waits, as one batch, at once."""
-        waiting = self._waiting
+        waiting, geometry = self._waiting, self._geometry
         while waiting and self._free and len(self._running) < _OUTSTANDING:
             slot = self._free.pop()
-            first = at = slot * SLOT_BYTES
-            end = first + INPUT_BYTES
+            first = at = slot * geometry.slot_nbytes
+            end = first + geometry.max_batch * geometry.row_nbytes
             calls: list[tuple[Any, int, bytes]] = []
-            while waiting and len(calls) < MAX_BATCH and at + len(waiting[0][1]) <= end:
+            while waiting and at + len(waiting[0][1]) <= end:
                 call, row, head = waiting.popleft()
                 size = len(row)
                 self._cells[at : at + size] = row
                 at += size
-                calls.append((call, size, head))
+                calls.append((call, size // geometry.row_nbytes * geometry.answer_nbytes, head))
             self._running[slot] = calls
-            self._link.send(HANDLE.pack(slot, at - first))
+            self._link.send(HANDLE.pack(slot, (at - first) // geometry.row_nbytes))
 
     def _answer(self) -> None:
+        geometry = self._geometry
         while handle := self._link.recv(HANDLE.size):
             slot, _ = HANDLE.unpack(handle)
-            at = output_offset(slot)
+            at = slot * geometry.slot_nbytes + geometry.input_nbytes
             for call, size, head in self._running[slot]:
                 answer = b"".join((head, self._cells[at : at + size]))
                 at += size
@@ -143,21 +139,24 @@ class Prototype:
                 self._dispatch()
         os._exit(1)  # the worker is gone; this thread is not the one that could say so
 
-    def _start_worker(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        fds = (theirs.fileno(), self._slots_fd)
-        command = [sys.executable, "-m", "servers.prototype.worker", *map(str, fds)]
-        subprocess.Popen([*command, str(os.getpid())], pass_fds=fds)
-        theirs.close()
-        if not ours.recv(16):
-            raise SystemExit("the prototype's worker did not start; its own message is above")
-        return ours
+
+def _start_worker(model: str, max_batch: int) -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    arguments = [model, str(max_batch), str(theirs.fileno()), str(os.getpid())]
+    command = [sys.executable, "-m", "servers.prototype.worker", *arguments]
+    subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    theirs.close()
+    return ours
+
+
+def _no_worker() -> NoReturn:
+    raise SystemExit("the prototype's worker did not start; its own message is above")
+
+
+def main(options: Options) -> None:
+    """Serve until killed."""
+    Prototype(options.model, options.max_batch).serve(options.port)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ready-file", type=Path, required=True)
-    parser.add_argument("--parent", type=int, required=True)
-    arguments = parser.parse_args()
-    die_with_parent(arguments.parent)
-    Prototype().serve(arguments.ready_file)
+    main(read_options(__doc__))

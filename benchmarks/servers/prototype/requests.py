@@ -28,12 +28,11 @@ def raw_input(request: bytes) -> tuple[int, memoryview]:
     raise ValueError("the request has no raw tensor; the prototype takes nothing else")
 
 
-def answer_head(request: bytes, nbytes: int) -> bytes:
-    """The serialised answer up to its `nbytes` of numbers, which are to be appended."""
+def answer_head(request: bytes, shape: tuple[int, ...], nbytes: int) -> bytes:
+    """The serialised answer of `shape` up to its `nbytes` of numbers, which are to be appended."""
     message = ModelInferRequest.FromString(request)
     head = ModelInferResponse(model_name=message.model_name, model_version="1")
-    first = message.inputs[0]
-    head.outputs.add(name="output", datatype=first.datatype, shape=first.shape)
+    head.outputs.add(name="output", datatype=message.inputs[0].datatype, shape=shape)
     length = bytearray()
     while nbytes > 127:
         length.append(nbytes & 127 | 128)

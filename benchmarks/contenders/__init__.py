@@ -1,0 +1,1 @@
+"""Contenders: how each one's server is started, asked, paused and stopped."""

@@ -1,0 +1,120 @@
+"""inferd, and the servers of `servers/` that are written for the comparison."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from export_models import repository
+from scenarios import SCENARIOS, Scenario
+from wires.exchange import oip
+
+from contenders.contender import Conditions, Turn
+from contenders.peer_file import BENCHMARKS
+from contenders.served import ServedTurn
+from contenders.server import Launch, Server
+
+SUBJECT = "inferd"
+"""Whom the others are compared with."""
+
+_START_LIMIT = 180.0
+"""inferd tries every size of batch before it is ready, and the CNN takes its time on a busy core."""
+
+
+class Inferd:
+    """`inferd serve` of the exported model, with the settings it has by itself."""
+
+    scenarios = tuple(SCENARIOS)
+
+    def __init__(self, name: str, summary: str, settings: str, options: Sequence[str] = ()) -> None:
+        """`options` are more arguments of `inferd serve`."""
+        self.name = self.title = name
+        self.summary = summary
+        self.settings = settings
+        self._options = tuple(options)
+
+    def missing(self) -> str | None:
+        """See `Contender`."""
+        return None
+
+    def version(self) -> str:
+        """See `Contender`."""
+        return importlib.metadata.version("inferd")
+
+    def turns(self, scenario: Scenario, conditions: Conditions) -> Sequence[Turn]:
+        """See `Contender`."""
+
+        def launch(server: Server) -> Launch:
+            program = str(Path(sys.executable).with_name("inferd"))
+            model = repository([scenario.model]) / scenario.model
+            serve = [program, "serve", str(model), "--grpc", server.address]
+            return Launch([*serve, "--log-level", "warning", *self._options])
+
+        return [
+            ServedTurn(
+                self.name,
+                scenario,
+                oip(scenario),
+                launch,
+                conditions,
+                start_limit=_START_LIMIT,
+            )
+        ]
+
+
+class Own:
+    """A module of `servers/`: takes a model, a largest batch and a port."""
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        summary: str,
+        settings: str,
+        *,
+        scenarios: Sequence[str] = tuple(SCENARIOS),
+        echo: bool = False,
+    ) -> None:
+        """`echo`: it answers with its input, without a model."""
+        self.name = self.title = name
+        self.summary = summary
+        self.settings = settings
+        self.scenarios = tuple(scenarios)
+        self._module = module
+        self._echo = echo
+
+    def missing(self) -> str | None:
+        """See `Contender`."""
+        return None
+
+    def version(self) -> str:
+        """See `Contender`: of grpcio, on which they all stand."""
+        return f"grpcio {importlib.metadata.version('grpcio')}"
+
+    def turns(self, scenario: Scenario, conditions: Conditions) -> Sequence[Turn]:
+        """See `Contender`."""
+
+        def launch(server: Server) -> Launch:
+            options = {
+                "model": "echo" if self._echo else scenario.model,
+                "max-batch": scenario.max_batch,
+                "port": server.ports["port"],
+                "parent": os.getpid(),
+            }
+            arguments = [f"--{name}={value}" for name, value in options.items()]
+            return Launch([sys.executable, "-m", self._module, *arguments], folder=BENCHMARKS)
+
+        return [
+            ServedTurn(
+                self.name,
+                scenario,
+                oip(scenario),
+                launch,
+                conditions,
+                start_limit=_START_LIMIT,
+                echo=self._echo,
+            )
+        ]

@@ -1,0 +1,1 @@
+"""The steps of a request, driven one by one."""

@@ -1,0 +1,1 @@
+"""How servers are asked: the bytes of a request, and the numbers in an answer."""

@@ -1,0 +1,66 @@
+"""A server's processes are found, paused and ended as a whole."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import psutil
+import pytest
+from contenders.contender import ContenderError
+from contenders.server import Launch, Server
+
+FAMILY = textwrap.dedent(
+    """
+    import subprocess, sys
+    child = [sys.executable, "-c", "import time; time.sleep(60)"]
+    subprocess.Popen(child, start_new_session=True)
+    subprocess.Popen(["/bin/sh", "-c", "sleep 60 & echo ready > started"]).wait()
+    subprocess.Popen(child).wait()
+    """
+)
+
+
+def test_a_tree_is_paused_and_ended_as_a_whole() -> None:
+    """Also what has left the family (its parent is gone) or has a session of its own."""
+    server = Server("family")
+    try:
+        server.start(Launch([sys.executable, "-c", FAMILY]), cpu=None)
+        while len(server.tree.processes()) < 4:
+            assert server.ended() is None
+        found = server.tree.processes()
+        server.tree.pause()
+        for process in found:
+            while process.status() != psutil.STATUS_STOPPED:
+                pass
+        server.tree.resume()
+        for process in found:
+            while process.status() == psutil.STATUS_STOPPED:
+                pass
+        assert server.tree.memory_mb()[0] > 0
+    finally:
+        server.stop()
+    assert server.tree.processes() == []
+    server.stop()
+
+
+def test_the_last_words_are_kept() -> None:
+    """Why a peer does not start is told in its own words."""
+    server = Server("mute")
+    try:
+        server.start(Launch(["/bin/sh", "-c", "echo no such model >&2; exit 3"]), cpu=None)
+        while (end := server.ended()) is None:
+            pass
+        assert end == "ended with code 3: no such model"
+    finally:
+        server.stop()
+
+
+def test_a_command_that_does_not_exist_is_named() -> None:
+    """An environment may be half made."""
+    server = Server("absent")
+    try:
+        with pytest.raises(ContenderError, match="absent cannot be started"):
+            server.start(Launch(["/nowhere/python"]), cpu=None)
+    finally:
+        server.stop()
