@@ -104,6 +104,40 @@ def test_without_a_worker_nothing_is_queued(scene: Scene) -> None:
         scene.send(lane())
 
 
+def test_a_full_batch_lies_ready_at_a_busy_worker(scene: Scene) -> None:
+    """Waiting could not make it larger; one that is not full waits, and so does a third one."""
+    (instance, worker), on = scene.attach(), lane(2)
+    scene.send(on)
+    scene.send(on, 2)  # nothing is known yet of how long a batch takes
+    assert instance.outstanding == 1
+    scene.read(instance)
+    scene.read(instance)
+
+    first, _ = scene.send(on), scene.send(on)
+    assert (instance.outstanding, scene.deployment.waiting) == (1, 1)
+    scene.send(on)
+    assert (instance.outstanding, scene.deployment.waiting) == (2, 0)
+    scene.send(on, 2)
+    assert (instance.outstanding, scene.deployment.waiting) == (2, 1)
+    scene.read(instance)
+    assert first.answer
+    assert (instance.outstanding, scene.deployment.waiting) == (2, 0)
+    scene.read(instance)
+    scene.read(instance)
+    assert worker.batches == [1, 2, 1, 2, 2]
+
+
+def test_with_two_workers_nothing_lies_ready(scene: Scene) -> None:
+    """The other one might be free sooner."""
+    (one, _), on = scene.attach(), lane(1)
+    scene.send(on)
+    scene.read(one)
+    other, _ = scene.attach()
+    for _ in range(4):
+        scene.send(on)
+    assert (one.outstanding, other.outstanding, scene.deployment.waiting) == (1, 1, 2)
+
+
 def test_a_request_runs_as_soon_as_a_worker_is_free(scene: Scene) -> None:
     """It is answered with its own bytes, and the next in line starts at once."""
     instance, worker = scene.attach()

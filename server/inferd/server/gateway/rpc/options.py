@@ -12,6 +12,8 @@ def server_options(max_message_bytes: int, *, share_port: bool) -> tuple[tuple[s
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", int(share_port)),
+        # The default of 16 KiB cuts a large tensor into a thousand frames.
+        ("grpc.http2.max_frame_size", 1 << 20),
         ("grpc.server_handshake_timeout_ms", 5_000),
         # Clients ping every 10 s during long inferences; the default counts it as abuse.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

@@ -124,7 +124,7 @@ class Deployment:
             self._young.append(pending)
             event = min(event, pending.arrived + UNANSWERED)
         for instance in self.instances:
-            if instance.free:
+            if instance.free or self._may_lie_ready(instance):
                 self.dispatch()
                 break
         return min(event, self._queue.next_event(self._looked)) if self._delays else event
@@ -137,10 +137,10 @@ class Deployment:
         for pending in self._queue.expire(now):
             self._fail(pending, DeadlineExceeded("Request timeout expired while it was queued"))
         for instance in sorted(self.instances, key=_outstanding):
-            while instance.free and self._queue.size:
-                batch = self._queue.take(now)
+            while self._queue.size and (instance.free or self._may_lie_ready(instance)):
+                batch = self._queue.take(now, full=not instance.free)
                 if batch is None:
-                    return
+                    break
                 try:
                     instance.run(batch)
                 except ArenaFull as error:
@@ -151,6 +151,14 @@ class Deployment:
                     for piece in batch.pieces:
                         self._fail(piece.pending, self._worker_lost())
                     break
+
+    def _may_lie_ready(self, instance: Instance) -> bool:
+        """Whether a full batch may be sent to a busy instance.
+
+        Not where another instance might be free sooner, nor where batches last: what has been sent
+        is not forgotten any more when its callers go away.
+        """
+        return len(self.instances) == 1 and self.quick and instance.takes_full and self._queue.full
 
     def next_event(self) -> float:
         """When `dispatch` has something to do without a new message, in monotonic seconds."""

@@ -33,6 +33,9 @@ Link = MessageSocket[ToLinkedWorker, FromLinkedWorker]
 _JOIN_LIMIT = 4096
 """Up to this many bytes a row, copying them together is quicker than a view of each."""
 
+_FULL_DEPTH = 2
+"""Batches outstanding where waiting could not make the second one larger."""
+
 _ERRORS = error_types()
 
 
@@ -72,7 +75,7 @@ class Instance:
     """
 
     def __init__(self, number: int, link: Link, *, depth: int, max_arena_bytes: int) -> None:
-        """`depth` is how many batches may be outstanding."""
+        """`depth` is how many batches may be outstanding, full ones not counted."""
         self.number = number
         self.link = link
         self.late_answers = 0
@@ -90,6 +93,11 @@ class Instance:
     def free(self) -> bool:
         """Whether another batch may be sent now."""
         return len(self._executions) < self._depth
+
+    @property
+    def takes_full(self) -> bool:
+        """Whether another batch may be sent if it is full, and so lie ready when one ends."""
+        return len(self._executions) < _FULL_DEPTH
 
     def run(self, batch: Batch) -> None:
         """Send a batch to the worker.

@@ -76,8 +76,16 @@ class Queue:
         if pending.deadline < self._earliest_deadline:
             self._earliest_deadline = pending.deadline
 
-    def take(self, now: float) -> Batch | None:
-        """The next batch that is due, or None. Call `expire` first: this looks at no deadline."""
+    @property
+    def full(self) -> bool:
+        """Whether a batch waits that cannot grow any more."""
+        return any(each.rows >= max(1, lane.max_rows) for lane, each in self._lanes.items())
+
+    def take(self, now: float, *, full: bool = False) -> Batch | None:
+        """The next batch that is due, or None; with `full` only one that cannot grow any more.
+
+        Call `expire` first: this looks at no deadline.
+        """
         best: Lane | None = None
         oldest = inf
         for lane, waiting in tuple(self._lanes.items()):
@@ -86,6 +94,8 @@ class Queue:
                 del self._lanes[lane]
                 continue
             arrived = waiting.pieces[0].pending.arrived
+            if full and waiting.rows < max(1, lane.max_rows):
+                continue
             if arrived < oldest and self._due(lane, waiting, arrived, now):
                 best, oldest = lane, arrived
         return None if best is None else self._form(best, now)
