@@ -98,5 +98,16 @@ SCENARIOS: dict[str, Scenario] = {
             bare_batches=(32,),
             requests=BULK_ROWS // 32,
         ),
+        Scenario(
+            "bulk-1024",
+            f"{BULK_ROWS:,} rows of the MLP, 1,024 in each request, 8 callers",
+            (1024, 256),
+            callers=8,
+            connections=4,
+            model="mlp",
+            max_batch=32,
+            bare_batches=(32,),
+            requests=BULK_ROWS // 1024,
+        ),
     )
 }

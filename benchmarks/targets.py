@@ -56,7 +56,7 @@ def targets() -> Iterator[Target]:
     yield _faster("CNN, 8 callers ÷ bare model, batches of 8", "cnn-8", bare_name(8), 0.97)
     yield Target("CNN, 8 callers: p99 ÷ p50", _tail("cnn-8"), 1.3, at_least=False)
     yield _faster("identity of 16 MiB ÷ Triton", "identity-1", "triton", 1.2)
-    yield _faster("bulk ÷ bare model, batches of 32", "bulk", bare_name(32), 0.9)
+    yield _faster("bulk ÷ bare model, batches of 32", "bulk-1024", bare_name(32), 0.9)
 
 
 def _faster(text: str, scenario: str, other: str, bound: float) -> Target:

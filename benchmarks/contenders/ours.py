@@ -23,6 +23,11 @@ SUBJECT = "inferd"
 _START_LIMIT = 180.0
 """inferd tries every size of batch before it is ready, and the CNN takes its time on a busy core."""
 
+_WITHIN_A_BATCH = tuple(
+    name for name, each in SCENARIOS.items() if each.rows <= max(1, each.max_batch)
+)
+"""What a server can do that does not split requests."""
+
 
 class Inferd:
     """`inferd serve` of the exported model, with the settings it has by itself."""
@@ -75,7 +80,7 @@ class Own:
         summary: str,
         settings: str,
         *,
-        scenarios: Sequence[str] = tuple(SCENARIOS),
+        scenarios: Sequence[str] = _WITHIN_A_BATCH,
         echo: bool = False,
     ) -> None:
         """`echo`: it answers with its input, without a model."""
