@@ -94,6 +94,7 @@ class Gateway:
             methods,
             max_message_bytes=start.max_message_bytes,
             share_port=start.share_port,
+            lull=self._dataplane.lull,
         )
 
     def open(self, address: str) -> str:

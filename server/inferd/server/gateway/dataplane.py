@@ -16,6 +16,7 @@ from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentIn
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
+from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.errors import DeadlineExceeded, ServingError
@@ -77,6 +78,11 @@ class Dataplane:
         self._admissions: dict[Deployment, Admission] = {}
         self._statistics: dict[tuple[str, int], Statistics] = {}
         self._forms: Forms[tuple[Deployment, Plan]] = Forms()
+
+    @property
+    def lull(self) -> Lull:
+        """What the door is to tell when it has read all that had arrived."""
+        return self._dispatcher.lull
 
     def start(self) -> None:
         """Begin to listen to workers."""

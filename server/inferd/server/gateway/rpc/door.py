@@ -11,6 +11,7 @@ from inferd.core.link.messages import DoorChoice
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.rpc.call import Method
 from inferd.server.gateway.rpc.faults import DoorError
+from inferd.server.gateway.scheduling.lull import Lull
 
 _log = get_logger(__name__)
 
@@ -37,11 +38,13 @@ def make_door(
     *,
     max_message_bytes: int,
     share_port: bool = False,
+    lull: Lull | None = None,
 ) -> Door:
     """The door of this choice; `methods` by path, such as `/package.Service/Method`.
 
     `auto` is the completion queue where grpcio's core is of the known shape, else grpc.aio. With
-    `share_port` other gateways may listen at the same address.
+    `share_port` other gateways may listen at the same address. `lull` is told when nothing that has
+    arrived is left to read.
 
     Raises `DoorError` where the completion queue is insisted on and grpcio's core is another one.
     """
@@ -58,12 +61,18 @@ def make_door(
                 found=str(error),
             )
             make = _grpc_aio()
-    return make(methods, max_message_bytes=max_message_bytes, share_port=share_port)
+    return make(methods, max_message_bytes=max_message_bytes, share_port=share_port, lull=lull)
 
 
 class _Maker(Protocol):
     def __call__(
-        self, methods: Mapping[str, Method], /, *, max_message_bytes: int, share_port: bool
+        self,
+        methods: Mapping[str, Method],
+        /,
+        *,
+        max_message_bytes: int,
+        share_port: bool,
+        lull: Lull | None,
     ) -> Door: ...
 
 

@@ -28,6 +28,9 @@ RESTART_HINT = 1.0
 """Seconds after which a caller of a lost worker may try again: about what a reload takes."""
 
 
+PATIENCE = 0.5
+"""Of the last batch's time, there and back: so long may the next one be held at most."""
+
 UNANSWERED = 0.02
 """Seconds after which a request's caller is asked after; asking costs more than a quick answer."""
 
@@ -73,6 +76,7 @@ class Deployment:
         self.instances: list[Instance] = []
         self.draining = False
         self._round = inf
+        self._held_until = 0.0
         self._young: deque[Pending] = deque()
         self._delays = info.max_queue_delay > 0
         self._now = now
@@ -100,6 +104,11 @@ class Deployment:
         return self._round < UNANSWERED
 
     @property
+    def held(self) -> bool:
+        """Whether the next batch is held."""
+        return self._held_until > 0.0
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being executed."""
         return not self._queue.size and not any(each.outstanding for each in self.instances)
@@ -123,14 +132,16 @@ class Deployment:
         if self.quick:
             self._young.append(pending)
             event = min(event, pending.arrived + UNANSWERED)
-        for instance in self.instances:
-            if instance.free or self._may_lie_ready(instance):
-                self.dispatch()
-                break
+        if not self._held_until or self._queue.full:
+            for instance in self.instances:
+                if instance.free or self._may_lie_ready(instance):
+                    self.dispatch()
+                    break
         return min(event, self._queue.next_event(self._looked)) if self._delays else event
 
     def dispatch(self) -> None:
-        """Give every free instance what is due."""
+        """Give every free instance what is due, held or not."""
+        self._held_until = 0.0
         if not self._queue.size:
             return
         now = self._looked = self._now()
@@ -164,6 +175,8 @@ class Deployment:
         """When `dispatch` has something to do without a new message, in monotonic seconds."""
         # Seen from when it last looked: what has come due since is still to be given away.
         event = self._queue.next_event(self._looked)
+        if self._held_until and self._queue.size:
+            event = min(event, self._held_until)
         return min(event, self._young[0].arrived + UNANSWERED) if self._young else event
 
     def unanswered(self) -> list[Pending]:
@@ -209,16 +222,28 @@ class Deployment:
             tally.queued += pending.taken - pending.arrived
         return tally
 
-    def conclude(self, instance: Instance, outcome: Completed, tally: Tally) -> None:
-        """Count a finished batch, free its slots and start what is due next."""
+    def conclude(
+        self, instance: Instance, outcome: Completed, tally: Tally, *, busy: bool = False
+    ) -> None:
+        """Count a finished batch, free its slots and start what is due next.
+
+        While the door is `busy` reading requests that have arrived, the next batch is held, for a
+        bounded time, until it is full or `dispatch` is called.
+        """
         rows = outcome.execution.batch.rows
         self.statistics.executed(rows, outcome.durations, self._epoch_ms())
         tally.add_to(self.statistics, outcome.durations)
         for pending, error in tally.unfit:
             self._fail(pending, error)
         instance.release(outcome.number)
-        self._round = self._now() - outcome.execution.batch.taken
-        self.dispatch()
+        now = self._now()
+        batch = outcome.execution.batch
+        self._round = now - batch.taken
+        # A lone caller's next request would gain nothing by it.
+        if busy and (batch.rows > 1 or self._queue.size) and not self._queue.full:
+            self._held_until = now + PATIENCE * self._round
+        else:
+            self.dispatch()
 
     def abandon(self, instance: Instance, outcome: Failed) -> None:
         """A batch ended in an error: its callers get it, and what is due next starts."""

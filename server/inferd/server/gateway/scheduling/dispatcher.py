@@ -14,6 +14,7 @@ from inferd.core.link.sockets import PeerGone
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
+from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.pending import Pending
 from inferd.wire.errors import OutputInvalid
 
@@ -55,6 +56,7 @@ class Dispatcher:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
         self._alarm = inf
+        self.lull = Lull(self._release)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="links", daemon=True)
 
@@ -114,6 +116,14 @@ class Dispatcher:
         """Call `look` while no counts change and every answer that was sent is counted."""
         with self._answering, self.lock:
             look()
+
+    def _release(self) -> None:
+        """The door has read all that had arrived: what was held for it goes."""
+        with self.lock:
+            for deployment in self._deployments:
+                if deployment.held:
+                    deployment.dispatch()
+                    self._set_alarm(deployment, wake=True)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -187,7 +197,9 @@ class Dispatcher:
                 if isinstance(outcome, Failed):
                     deployment.abandon(instance, outcome)
                 elif outcome is not None and tally is not None:
-                    deployment.conclude(instance, outcome, tally)
+                    deployment.conclude(instance, outcome, tally, busy=not self.lull.idle)
+                    if deployment.held:
+                        self.lull.awaited = True
                 # What waits now may be due before anything else happens.
                 self._set_alarm(deployment, wake=False)
                 self._check_drained(deployment)

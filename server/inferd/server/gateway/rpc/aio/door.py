@@ -16,6 +16,7 @@ from inferd.server.gateway.rpc.aio.unary import end, unary_handler
 from inferd.server.gateway.rpc.call import Method, Unary
 from inferd.server.gateway.rpc.faults import DoorError
 from inferd.server.gateway.rpc.options import server_options
+from inferd.server.gateway.scheduling.lull import Lull
 from inferd.wire.errors import Unimplemented
 
 _log = get_logger(__name__)
@@ -37,9 +38,17 @@ class AioDoor:
     """
 
     def __init__(
-        self, methods: Mapping[str, Method], *, max_message_bytes: int, share_port: bool = False
+        self,
+        methods: Mapping[str, Method],
+        *,
+        max_message_bytes: int,
+        share_port: bool = False,
+        lull: Lull | None = None,
     ) -> None:
-        """`methods` by path, such as `/package.Service/Method`; `share_port` with other gateways."""
+        """`methods` by path, such as `/package.Service/Method`; `share_port` with other gateways.
+
+        `lull` is left idle: an asyncio loop does not know what has arrived.
+        """
         self._methods = methods
         self._options = server_options(max_message_bytes, share_port=share_port)
         self._loop = asyncio.new_event_loop()

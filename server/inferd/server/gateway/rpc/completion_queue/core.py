@@ -28,7 +28,7 @@ _NEEDED = {
     "SendInitialMetadataOperation": (),
     "SendMessageOperation": (),
     "SendStatusFromServerOperation": (),
-    "CompletionType": ("queue_shutdown",),
+    "CompletionType": ("queue_shutdown", "queue_timeout"),
     "StatusCode": ("ok",),
 }
 

@@ -21,6 +21,7 @@ from inferd.server.gateway.rpc.completion_queue.unary import (
 )
 from inferd.server.gateway.rpc.faults import DoorError, unexpected
 from inferd.server.gateway.rpc.options import server_options
+from inferd.server.gateway.scheduling.lull import Lull
 from inferd.wire.errors import Unimplemented
 
 _log = get_logger(__name__)
@@ -30,16 +31,24 @@ _WAITING_CALLS = 128
 
 _NO_FLAGS = 0
 
+_PAST = 0.0
+"""A deadline that makes `poll` only look. One that is just now would be rounded up to 1 ms."""
+
 
 class CompletionQueueDoor:
     """Accepts gRPC calls and hands each to its method, on the loop's one thread."""
 
     def __init__(
-        self, methods: Mapping[str, Method], *, max_message_bytes: int, share_port: bool = False
+        self,
+        methods: Mapping[str, Method],
+        *,
+        max_message_bytes: int,
+        share_port: bool = False,
+        lull: Lull | None = None,
     ) -> None:
         """`methods` by path, such as `/package.Service/Method`; `share_port` with other gateways.
 
-        Raises `DoorError` where the installed grpcio is not of the known shape.
+        `lull` is told when nothing is left to read. Raises `DoorError` where the installed grpcio is not of the known shape.
         """
         check_core()
         self._streams = {
@@ -50,6 +59,7 @@ class CompletionQueueDoor:
             for path, method in methods.items()
             if isinstance(method, Unary)
         }
+        self._lull = lull or Lull(lambda: None)
         self._queue = cygrpc.CompletionQueue()
         self._server = cygrpc.Server(
             server_options(max_message_bytes, share_port=share_port),
@@ -103,10 +113,19 @@ class CompletionQueueDoor:
         self._server.request_call(self._queue, self._queue, self._on_call)
 
     def _run(self) -> None:
-        poll = self._queue.poll
+        poll, lull = self._queue.poll, self._lull
         over = cygrpc.CompletionType.queue_shutdown
+        nothing = cygrpc.CompletionType.queue_timeout
         while True:
-            event = poll()  # waits; a poll that only looks costs a millisecond
+            if lull.awaited:
+                event = poll(_PAST)
+                if event.completion_type == nothing:
+                    lull.reached()
+                    continue
+            else:
+                lull.idle = True
+                event = poll()
+                lull.idle = False
             if event.completion_type == over:
                 return
             try:
