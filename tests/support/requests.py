@@ -12,11 +12,12 @@ from inferd.wire.signature import Axis, TensorSpec
 from inferd.wire.tensors import Buffer
 
 
-def lane(max_rows: int = 4, *, row_nbytes: int = 1) -> Lane:
+def lane(max_rows: int = 4, *, row_nbytes: int = 1, joined_rows: int = 0) -> Lane:
     """A lane of one INT8 input with rows of this many elements, and an output alike."""
     dims = (Axis("batch"), row_nbytes) if max_rows else (row_nbytes,)
     output = TensorSpec("y", "INT8", dims)
-    return Lane((LaneInput("INT8", (row_nbytes,), row_nbytes),), max_rows, (output,))
+    inputs = (LaneInput("INT8", (row_nbytes,), row_nbytes),)
+    return Lane(inputs, max_rows, (output,), joined_rows=joined_rows)
 
 
 class Recorded(Pending):

@@ -71,6 +71,15 @@ class Scene:
         self.deployment.submit(pending)
         return pending
 
+    def conclude(self, instance: Instance, *, busy: bool) -> None:
+        """Take the worker's next answer while the door reads, or does not."""
+        message = instance.receive()
+        assert isinstance(message, BatchDone)
+        outcome = instance.conclude(message)
+        assert isinstance(outcome, Completed)
+        tally = self.deployment.settle(outcome)
+        self.deployment.conclude(instance, outcome, tally, busy=busy)
+
     def read(self, instance: Instance) -> Completed | Failed | None:
         """The worker's next answer, taken as the dispatcher takes it."""
         message = instance.receive()
@@ -136,6 +145,45 @@ def test_with_two_workers_nothing_lies_ready(scene: Scene) -> None:
     for _ in range(4):
         scene.send(on)
     assert (one.outstanding, other.outstanding, scene.deployment.waiting) == (1, 1, 2)
+
+
+def test_a_ready_batch_without_room_waits_its_turn(scene: Scene) -> None:
+    """Room comes when the batch under way has ended: nobody fails for it."""
+    (instance, _), on = scene.attach(), lane(1, row_nbytes=300_000)
+    scene.send(on)
+    scene.read(instance)
+    first, second = scene.send(on), scene.send(on)
+    assert (instance.outstanding, scene.deployment.waiting) == (1, 1)
+    scene.read(instance)
+    scene.read(instance)
+    assert first.answer
+    assert second.answer
+
+
+def test_a_batch_is_held_while_the_door_reads_on(scene: Scene) -> None:
+    """It goes when it is full or the door is through; a lone caller's is never held."""
+    (instance, _), on = scene.attach(), lane(2)
+    scene.send(on)
+    scene.conclude(instance, busy=True)
+    assert not scene.deployment.held
+    scene.send(on)
+    second = scene.send(on)
+    scene.clock.now += 0.010
+    scene.conclude(instance, busy=True)
+    assert scene.deployment.held
+    assert instance.outstanding == 0
+    assert scene.deployment.next_event() == pytest.approx(scene.clock.now + 0.005)
+    third = scene.send(on)  # now it is full
+    assert not scene.deployment.held
+    assert instance.outstanding == 1
+    scene.send(on)
+    scene.conclude(instance, busy=True)
+    assert second.answer
+    assert third.answer
+    assert scene.deployment.held
+    scene.deployment.dispatch()  # the door is through, or the time is up
+    assert not scene.deployment.held
+    assert instance.outstanding == 1
 
 
 def test_a_request_runs_as_soon_as_a_worker_is_free(scene: Scene) -> None:

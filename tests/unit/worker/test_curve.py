@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -59,9 +60,24 @@ def model(clock: Stopwatch, seconds: dict[int, Iterator[float]]) -> LoadedModel:
 
 
 def test_the_quickest_run_of_each_size_counts() -> None:
-    """One slow run of a busy machine does not decide; slow models are run once per size."""
+    """One slow run of a busy machine does not decide; slow models are run twice per size."""
     clock = Stopwatch()
     quick = {1: iter([3e-3, 1e-3, 1e-3]), 2: iter([1e-3, 9e-3, 1e-3]), 4: iter([9e-3, 9e-3, 1e-3])}
     assert preferred_batch_size(model(clock, quick), torch.device("cpu"), clock) == 4
-    slow = {1: iter([0.2]), 2: iter([0.2]), 4: iter([1.0])}
+    slow = {1: iter([0.2, 0.3]), 2: iter([9.0, 0.2]), 4: iter([1.0, 1.0])}
     assert preferred_batch_size(model(clock, slow), torch.device("cpu"), clock) == 2
+
+
+def test_a_model_that_cannot_be_timed_is_served_all_the_same() -> None:
+    """Measuring is optional: what goes wrong in it limits nothing."""
+    broken = {1: iter([0.1, 0.1, 0.1])}
+    clock = Stopwatch()
+    found = model(clock, broken)
+
+    def execute(inputs: Sequence[Value | None], parameters: Parameters) -> Sequence[Value]:
+        assert isinstance(inputs[0], torch.Tensor)
+        if len(inputs[0]) == 2:
+            raise ValueError("out of luck")
+        return found.execute(inputs, parameters)
+
+    assert preferred_batch_size(replace(found, execute=execute), torch.device("cpu"), clock) == 0

@@ -8,14 +8,17 @@ from time import perf_counter
 
 import torch
 
+from inferd.core.telemetry.logs import get_logger
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.model import Value
 from inferd.worker.samples import sample_inputs
 from inferd.worker.warm_up import ladder
 
+_log = get_logger(__name__)
+
 _RUNS = 3
 _PATIENCE = 0.1
-"""Seconds spent on one size, and one run beyond them."""
+"""Seconds spent on one size before its third run is left out."""
 
 _WORTH = 0.9
 """Of the best throughput; what is above differs by less than measuring at start-up can tell."""
@@ -26,15 +29,38 @@ def preferred_batch_size(
 ) -> int:
     """The rows that batches of this model are best limited to; 0 where that cannot be told.
 
-    The model has been warmed up. Under inference mode; `now` is in seconds.
+    The model has been warmed up. Under inference mode; `now` is in seconds. Nothing that the model
+    raises here is held against it.
     """
+    try:
+        curve = _measure(model, device, now)
+    except Exception as error:
+        _log.warning("batch sizes could not be timed", model=model.name, exc_info=error)
+        return 0
+    if not curve:
+        return 0
+    chosen, largest = largest_worthwhile(curve), max(curve)
+    if chosen < largest:
+        _log.info(
+            "larger batches are slower per row: requests are put together up to this size",
+            model=model.name,
+            rows=chosen,
+            max_batch_size=largest,
+        )
+    return chosen
+
+
+def _measure(
+    model: LoadedModel, device: torch.device, now: Callable[[], float]
+) -> dict[int, float]:
+    """Seconds of the quickest run at each size; nothing where inputs cannot be made up."""
     curve: dict[int, float] = {}
     for rows in ladder(model.signature.max_batch_size):
         inputs = sample_inputs(model.signature, model.usual_sizes, device, rows)
         if inputs is None:
-            return 0
+            return {}
         curve[rows] = _quickest(partial(_run, model, inputs, device), now)
-    return largest_worthwhile(curve)
+    return curve
 
 
 def largest_worthwhile(curve: Mapping[int, float]) -> int:
@@ -56,11 +82,11 @@ def _run(model: LoadedModel, inputs: list[Value], device: torch.device) -> None:
 def _quickest(run: Callable[[], None], now: Callable[[], float]) -> float:
     begun = last = now()
     quickest = float("inf")
-    for _ in range(_RUNS):
+    for done in range(1, _RUNS + 1):
         run()
         ended = now()
         quickest = min(quickest, ended - last)
         last = ended
-        if ended - begun > _PATIENCE:
+        if done > 1 and ended - begun > _PATIENCE:
             break
     return max(quickest, 1e-9)

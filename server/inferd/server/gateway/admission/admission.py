@@ -39,14 +39,14 @@ class Admission:
     ) -> None:
         """`max_tensor_bytes` is the most that a declared shape may amount to.
 
-        Requests are executed in batches of up to `preferred_batch_size` rows; 0 stands for the
-        signature's largest.
+        Requests are put together up to `preferred_batch_size` rows; 0 stands for the signature's
+        largest batch.
         """
         self._model = model
         self._version = version
         self._signature = signature
         self._max_tensor_bytes = max_tensor_bytes
-        self._max_rows = preferred_batch_size or signature.max_batch_size
+        self._joined_rows = preferred_batch_size
         self._inputs = {spec.name: index for index, spec in enumerate(signature.inputs)}
         self._outputs = {spec.name: index for index, spec in enumerate(signature.outputs)}
         self._plans: dict[tuple[tuple[InputHead, ...], tuple[str, ...]], Plan] = {}
@@ -226,8 +226,9 @@ class Admission:
         key = (inputs, batches)
         lane = self._lanes.get(key)
         if lane is None:
-            max_rows = self._max_rows if batches else 0
-            lane = Lane(inputs, max_rows, self._signature.outputs, sizes)
+            max_rows = self._signature.max_batch_size if batches else 0
+            outputs, joined = self._signature.outputs, self._joined_rows
+            lane = Lane(inputs, max_rows, outputs, sizes, joined_rows=joined)
             self._remember_lane(key, lane)
         return lane
 

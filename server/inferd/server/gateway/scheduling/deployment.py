@@ -11,7 +11,7 @@ from inferd.core.link.messages import OutputOverflow, Pinning
 from inferd.core.link.sockets import PeerGone
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance, rows_of
 from inferd.server.gateway.scheduling.pending import Pending, Piece
-from inferd.server.gateway.scheduling.queue import Queue
+from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.errors import (
     ArenaFull,
@@ -77,6 +77,7 @@ class Deployment:
         self.draining = False
         self._round = inf
         self._held_until = 0.0
+        self._crowded = False
         self._young: deque[Pending] = deque()
         self._delays = info.max_queue_delay > 0
         self._now = now
@@ -152,16 +153,28 @@ class Deployment:
                 batch = self._queue.take(now, full=not instance.free)
                 if batch is None:
                     break
-                try:
-                    instance.run(batch)
-                except ArenaFull as error:
-                    for piece in batch.pieces:
-                        self._fail(piece.pending, error)
-                except PeerGone:
-                    # The thread that reads the link sees it too and removes the instance.
-                    for piece in batch.pieces:
-                        self._fail(piece.pending, self._worker_lost())
+                if not self._start(instance, batch):
                     break
+
+    def _start(self, instance: Instance, batch: Batch) -> bool:
+        """Send a batch; whether the instance may be given another one."""
+        lies_ready = not instance.free
+        try:
+            instance.run(batch)
+        except ArenaFull as error:
+            if lies_ready:
+                # There will be room when the batch that is under way has ended.
+                self._queue.give_back(batch)
+                self._crowded = True
+                return False
+            for piece in batch.pieces:
+                self._fail(piece.pending, error)
+        except PeerGone:
+            # The thread that reads the link sees it too and removes the instance.
+            for piece in batch.pieces:
+                self._fail(piece.pending, self._worker_lost())
+            return False
+        return True
 
     def _may_lie_ready(self, instance: Instance) -> bool:
         """Whether a full batch may be sent to a busy instance.
@@ -169,7 +182,13 @@ class Deployment:
         Not where another instance might be free sooner, nor where batches last: what has been sent
         is not forgotten any more when its callers go away.
         """
-        return len(self.instances) == 1 and self.quick and instance.takes_full and self._queue.full
+        return (
+            len(self.instances) == 1
+            and self.quick
+            and not self._crowded
+            and instance.takes_full
+            and self._queue.full
+        )
 
     def next_event(self) -> float:
         """When `dispatch` has something to do without a new message, in monotonic seconds."""
@@ -236,6 +255,7 @@ class Deployment:
         for pending, error in tally.unfit:
             self._fail(pending, error)
         instance.release(outcome.number)
+        self._crowded = False
         now = self._now()
         batch = outcome.execution.batch
         self._round = now - batch.taken

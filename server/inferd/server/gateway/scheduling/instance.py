@@ -233,7 +233,7 @@ def _split(
     size = len(output) // batch.rows if batch.rows else 0
     # One copy of all of them and a slice of it each are quicker than views of small rows.
     rows: Buffer = bytes(output) if size <= _JOIN_LIMIT else output
-    if len(pieces) == batch.rows:
+    if size and all(piece.rows == 1 for piece in pieces):
         return [rows[at : at + size] for at in range(0, len(rows), size)]
     ends = list(accumulate([size * piece.rows for piece in pieces], initial=0))
     return [rows[start:end] for start, end in pairwise(ends)]

@@ -34,7 +34,8 @@ class LaneInput:
 class Lane:
     """What the requests of one shape have in common.
 
-    `max_rows` is how many rows one execution takes, 0 where each request is executed alone.
+    `max_rows` is how many rows one execution takes, 0 where each request is executed alone;
+    larger requests are split. `joined_rows` is up to how many rows requests are put together.
     `inputs` follow the signature; None stands for an optional input that was left out.
     """
 
@@ -45,10 +46,13 @@ class Lane:
         outputs: tuple[TensorSpec, ...] = (),
         sizes: Mapping[str, int] | None = None,
         parameters: dict[str, ParameterValue] | None = None,
+        *,
+        joined_rows: int = 0,
     ) -> None:
-        """`sizes` are the sizes of free dimensions, by symbol, as the request's inputs have them."""
+        """`joined_rows` 0 stands for `max_rows`. `sizes` are the sizes of free dimensions, by symbol, as the request's inputs have them."""
         self.inputs = inputs
         self.max_rows = max_rows
+        self.joined_rows = min(joined_rows, max_rows) or max_rows
         self.parameters = parameters
         self._outputs = outputs
         self._sizes = dict(sizes or {})
@@ -62,7 +66,14 @@ class Lane:
 
     def with_parameters(self, parameters: dict[str, ParameterValue]) -> Lane:
         """The lane of requests that differ from these in their parameters only."""
-        return Lane(self.inputs, self.max_rows, self._outputs, self._sizes, parameters)
+        return Lane(
+            self.inputs,
+            self.max_rows,
+            self._outputs,
+            self._sizes,
+            parameters,
+            joined_rows=self.joined_rows,
+        )
 
     def output_nbytes(self, rows: int, input_nbytes: int) -> int:
         """Room for the outputs of `rows` rows: exact where the shapes tell it, else a guess."""

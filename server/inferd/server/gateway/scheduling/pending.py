@@ -73,7 +73,7 @@ class Pending(Piece, ABC):
         self.deadline = deadline
         self.taken = 0.0
         """When its first piece left the queue; 0.0 until then."""
-        self.queued = 1
+        self.queued = 0
         self.unfinished = 1
         self.settled = False
         self.durations = (0, 0, 0)

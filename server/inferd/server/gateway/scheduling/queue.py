@@ -67,6 +67,7 @@ class Queue:
             waiting = self._lanes[lane] = _Waiting()
         if pending.rows <= lane.max_rows or not lane.max_rows:
             waiting.pieces.append(pending)
+            pending.queued = 1
         else:
             parts = parts_of(pending)
             pending.queued = pending.unfinished = len(parts)
@@ -79,7 +80,7 @@ class Queue:
     @property
     def full(self) -> bool:
         """Whether a batch waits that cannot grow any more."""
-        return any(each.rows >= max(1, lane.max_rows) for lane, each in self._lanes.items())
+        return any(_is_full(lane, waiting) for lane, waiting in self._lanes.items())
 
     def take(self, now: float, *, full: bool = False) -> Batch | None:
         """The next batch that is due, or None; with `full` only one that cannot grow any more.
@@ -94,11 +95,27 @@ class Queue:
                 del self._lanes[lane]
                 continue
             arrived = waiting.pieces[0].pending.arrived
-            if full and waiting.rows < max(1, lane.max_rows):
-                continue
             if arrived < oldest and self._due(lane, waiting, arrived, now):
                 best, oldest = lane, arrived
-        return None if best is None else self._form(best, now)
+        # A full batch of another lane must not overtake it: it would again and again.
+        if best is None or (full and not _is_full(best, self._lanes[best])):
+            return None
+        return self._form(best, now)
+
+    def give_back(self, batch: Batch) -> None:
+        """Put a batch that was just taken back to where it was."""
+        waiting = self._lanes.get(batch.lane)
+        if waiting is None:
+            waiting = self._lanes[batch.lane] = _Waiting()
+        for piece in reversed(batch.pieces):
+            pending = piece.pending
+            if not pending.queued:
+                self.size += 1
+            pending.queued += 1
+            if piece.first_row == 0:
+                pending.taken = 0.0
+            waiting.pieces.appendleft(piece)
+        waiting.rows += batch.rows
 
     def next_event(self, now: float) -> float:
         """When to look again without a new request: a delay ends or a deadline passes.
@@ -164,11 +181,7 @@ class Queue:
         return list(living.values())
 
     def _due(self, lane: Lane, waiting: _Waiting, arrived: float, now: float) -> bool:
-        return (
-            not self._max_delay
-            or now >= arrived + self._max_delay
-            or waiting.rows >= max(1, lane.max_rows)
-        )
+        return not self._max_delay or now >= arrived + self._max_delay or _is_full(lane, waiting)
 
     @staticmethod
     def _drop_settled_heads(waiting: _Waiting) -> None:
@@ -180,7 +193,7 @@ class Queue:
         waiting = self._lanes[lane]
         pieces, rows, nbytes = waiting.pieces, 0, 0
         taken: list[Piece] = []
-        max_rows, max_nbytes = lane.max_rows, self._max_batch_bytes
+        max_rows, max_nbytes = lane.joined_rows, self._max_batch_bytes
         while pieces:
             piece = pieces[0]
             pending = piece.pending
@@ -200,3 +213,8 @@ class Queue:
         if not pieces:
             del self._lanes[lane]
         return Batch(lane, taken, rows, now) if taken else None
+
+
+def _is_full(lane: Lane, waiting: _Waiting) -> bool:
+    """Whether more requests would not make the next batch of this lane larger."""
+    return waiting.rows >= max(1, lane.joined_rows)

@@ -86,6 +86,7 @@ class QueuedUnaryCall:
 
     def fail(self, error: ServingError) -> None:
         """Answer with an error."""
+        self.payload = b""
         self._on_cancel = None
         operations = [SendInitialMetadata((), _NO_FLAGS), status_operation(error)]
         if not self._watched:
