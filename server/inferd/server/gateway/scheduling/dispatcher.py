@@ -199,7 +199,7 @@ class Dispatcher:
                 elif outcome is not None and tally is not None:
                     deployment.conclude(instance, outcome, tally, busy=not self.lull.idle)
                     if deployment.held:
-                        self.lull.awaited = True
+                        self.lull.wanted = True
                 # What waits now may be due before anything else happens.
                 self._set_alarm(deployment, wake=False)
                 self._check_drained(deployment)

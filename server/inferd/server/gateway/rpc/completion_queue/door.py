@@ -117,7 +117,7 @@ class CompletionQueueDoor:
         over = cygrpc.CompletionType.queue_shutdown
         nothing = cygrpc.CompletionType.queue_timeout
         while True:
-            if lull.awaited:
+            if lull.wanted:
                 event = poll(_PAST)
                 if event.completion_type == nothing:
                     lull.reached()

@@ -1,0 +1,118 @@
+"""Batches held for what the door still reads, and callers asked after when they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from inferd.server.gateway.scheduling.deployment import UNANSWERED, Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.dispatcher import Dispatcher
+from inferd.server.gateway.scheduling.instance import Instance
+from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.wire.signature import Signature
+from support.link_worker import LinkWorker, link_to
+from support.requests import Recorded, lane
+
+
+@dataclass
+class Clock:
+    """A clock that the test sets."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+class Scene:
+    """A dispatcher whose thread is the test, with one deployment on one worker."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.dispatcher = Dispatcher(
+            now=self.clock, drained=lambda _: None, lost=lambda _: None, changed=lambda: None
+        )
+        info = DeploymentInfo(
+            number=1, model="m", version=1, platform="test", signature=Signature((), ()),
+            takes_parameters=False, max_queue_size=99, max_queue_delay=0.0, instances=(),
+        )  # fmt: skip
+        self.deployment = Deployment(
+            info, Statistics(), max_batch_bytes=1 << 20, now=self.clock, epoch_ms=lambda: 7
+        )
+        self.worker = LinkWorker()
+        self.instance = Instance(1, link_to(self.worker), depth=1, max_arena_bytes=1 << 20)
+        self.dispatcher.add(self.deployment)
+        self.dispatcher.attach(self.deployment, self.instance)
+        self.on = lane(4)
+
+    def send(self) -> Recorded:
+        """A request of one row that arrives now."""
+        pending = Recorded(self.on, arrived=self.clock.now)
+        self.dispatcher.submit(self.deployment, pending)
+        return pending
+
+    def answer(self) -> None:
+        """The worker's next answer is read."""
+        self.dispatcher._serve(self.deployment, self.instance)
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """A dispatcher that is not started."""
+    made = Scene()
+    yield made
+    made.instance.close()
+
+
+def test_a_batch_goes_when_the_door_has_read_all(scene: Scene) -> None:
+    """Held while it reads, with what it reads meanwhile; at once where it is idle."""
+    for _ in range(3):
+        scene.send()
+    scene.answer()
+    assert scene.instance.outstanding == 1  # the door is idle: the other two went at once
+    scene.dispatcher.lull.idle = False
+    scene.send()
+    scene.clock.now += 0.001
+    scene.answer()
+    assert scene.dispatcher.lull.wanted
+    scene.send()
+    assert scene.instance.outstanding == 0
+    scene.dispatcher.lull.reached()
+    assert not scene.dispatcher.lull.wanted
+    scene.answer()
+    assert scene.worker.batches == [1, 2, 2]
+
+
+def test_a_door_that_never_rests_holds_a_batch_for_a_bounded_time(scene: Scene) -> None:
+    """Half as long as the last one took; then the thread of the links lets it go."""
+    scene.send()
+    scene.send()
+    scene.dispatcher.lull.idle = False
+    scene.clock.now += 0.010
+    scene.answer()
+    assert scene.instance.outstanding == 0
+    assert scene.dispatcher._timeout() == pytest.approx(0.005)
+    scene.clock.now += 0.006
+    scene.dispatcher._ring()
+    assert scene.instance.outstanding == 1
+
+
+def test_callers_are_asked_after_once_they_have_waited(scene: Scene) -> None:
+    """At once where nothing is known of the model yet; later ones only if they wait."""
+    first = scene.send()
+    assert first.on_cancel
+    scene.clock.now += 0.001
+    scene.answer()
+    quick = scene.send()
+    waiting = scene.send()
+    scene.answer()
+    assert not quick.on_cancel
+    scene.clock.now += UNANSWERED
+    scene.dispatcher._ring()
+    assert not quick.on_cancel  # it has its answer
+    assert waiting.on_cancel
+    waiting.on_cancel()
+    assert waiting.settled
