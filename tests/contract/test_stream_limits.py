@@ -5,13 +5,13 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from inferd.core.link.messages import DrainGateway
+from inferd.core.link.messages import DrainGateway, ParameterValue
 from inferd.server.gateway.rpc.services import inference_stream
 from inferd.server.gateway.rpc.services.inference_stream import MOST_UNANSWERED
 from support.calls import ROWS, begin, call, rows, values_of
 from support.conversation import Conversation, reach, read
 from support.gateway import GatewayUnderTest
-from support.link_worker import LinkWorker
+from support.link_worker import LinkWorker, RawTensor
 
 
 def test_a_caller_that_leaves_is_forgotten(
@@ -103,6 +103,43 @@ def test_a_caller_that_does_not_read_is_not_read_from(
         stream = Conversation(narrow)
         stream.send(*[rows([[n] * size]) for n in range(count)])
         stream.half_close()
+        executed, quiet = 0, 0
+        while quiet < 30:
+            reach(channel)
+            quiet = quiet + 1 if sum(worker.batches) == executed else 0
+            executed = sum(worker.batches)
+        assert 0 < executed < count // 2
+        assert [read(each)[0][0] for each in stream.rest()] == list(range(count))
+
+
+def test_large_answers_to_small_requests_fill_the_bound_as_well(
+    gateway: GatewayUnderTest, channel: grpc.Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those still to come, as large as the last: a caller that stops to read costs a few."""
+    size, count = 1 << 17, 60
+    monkeypatch.setattr(inference_stream, "MOST_UNANSWERED_BYTES", 4 * 4 * size)
+
+    def widen(
+        inputs: list[RawTensor | None], parameters: dict[str, ParameterValue] | None
+    ) -> list[RawTensor]:
+        (x,) = inputs
+        assert x is not None
+        row = [x.raw[at : at + 4] * size for at in range(0, len(x.raw), 4)]
+        return [RawTensor("FP32", (len(row), size), b"".join(row))]
+
+    worker = LinkWorker(widen)
+    gateway.deploy("m", ROWS, [worker])
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
+    with grpc.insecure_channel(gateway.address, options) as narrow:
+        stream = Conversation(narrow)
+        stream.send(rows([[-1]]))
+        assert read(stream.next())[0][0] == -1
+        worker.go.clear()
+        stream.send(*[rows([[n]]) for n in range(count)])
+        stream.half_close()
+        for _ in range(20):
+            reach(channel)  # all that may be read is read
+        worker.go.set()
         executed, quiet = 0, 0
         while quiet < 30:
             reach(channel)

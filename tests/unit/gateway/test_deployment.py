@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import inf
 
 import pytest
 
-from inferd.core.link.messages import BatchDone, BatchFailed, Fault, OutputOverflow, SlotTensor
-from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo, Superseded
-from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
-from inferd.server.gateway.scheduling.lane import Lane
-from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.core.link.messages import BatchDone, BatchFailed, Fault, SlotTensor
+from inferd.server.gateway.scheduling.deployment import Superseded
+from inferd.server.gateway.scheduling.instance import Failed
 from inferd.wire.errors import (
     DeadlineExceeded,
     ModelFailed,
@@ -22,75 +19,8 @@ from inferd.wire.errors import (
     ServingError,
     WorkerLost,
 )
-from inferd.wire.signature import Signature
-from support.link_worker import LinkWorker, link_to
-from support.requests import Recorded, lane
-
-
-@dataclass
-class Clock:
-    """A clock that the test sets."""
-
-    now: float = 100.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.now
-
-
-class Scene:
-    """A deployment, its clock and its workers, driven without threads of the gateway."""
-
-    def __init__(self, *, delay: float = 0.0) -> None:
-        self.clock = Clock()
-        info = DeploymentInfo(
-            number=1, model="m", version=1, platform="test", signature=Signature((), ()),
-            takes_parameters=False, max_queue_size=8, max_queue_delay=delay, instances=(),
-        )  # fmt: skip
-        self.deployment = Deployment(
-            info,
-            Statistics(),
-            max_batch_bytes=1 << 20,
-            now=self.clock,
-            epoch_ms=lambda: 7,
-        )
-        self.workers: list[LinkWorker] = []
-
-    def attach(self) -> tuple[Instance, LinkWorker]:
-        """One more worker, free to take a batch."""
-        worker = LinkWorker()
-        instance = Instance(len(self.workers), link_to(worker), depth=1, max_arena_bytes=1 << 20)
-        self.workers.append(worker)
-        self.deployment.instances.append(instance)
-        self.deployment.dispatch()
-        return instance, worker
-
-    def send(self, on: Lane, rows: int = 1, deadline: float = inf) -> Recorded:
-        """A request that arrives now."""
-        pending = Recorded(on, rows, arrived=self.clock.now, deadline=deadline)
-        self.deployment.submit(pending)
-        return pending
-
-    def conclude(self, instance: Instance, *, busy: bool) -> None:
-        """Take the worker's next answer while the door reads, or does not."""
-        message = instance.receive()
-        assert isinstance(message, BatchDone)
-        outcome = instance.conclude(message)
-        assert isinstance(outcome, Completed)
-        tally = self.deployment.settle(outcome)
-        self.deployment.conclude(instance, outcome, tally, busy=busy)
-
-    def read(self, instance: Instance) -> Completed | Failed | None:
-        """The worker's next answer, taken as the dispatcher takes it."""
-        message = instance.receive()
-        assert not isinstance(message, OutputOverflow)
-        outcome = instance.conclude(message)
-        if isinstance(outcome, Completed):
-            tally = self.deployment.settle(outcome)
-            self.deployment.conclude(instance, outcome, tally)
-        elif outcome is not None:
-            self.deployment.abandon(instance, outcome)
-        return outcome
+from support.requests import lane
+from support.scene import Scene
 
 
 @pytest.fixture
@@ -111,79 +41,6 @@ def test_without_a_worker_nothing_is_queued(scene: Scene) -> None:
     scene.deployment.draining = True
     with pytest.raises(Superseded):
         scene.send(lane())
-
-
-def test_a_full_batch_lies_ready_at_a_busy_worker(scene: Scene) -> None:
-    """Waiting could not make it larger; one that is not full waits, and so does a third one."""
-    (instance, worker), on = scene.attach(), lane(2)
-    scene.send(on)
-    scene.send(on, 2)  # nothing is known yet of how long a batch takes
-    assert instance.outstanding == 1
-    scene.read(instance)
-    scene.read(instance)
-
-    first, _ = scene.send(on), scene.send(on)
-    assert (instance.outstanding, scene.deployment.waiting) == (1, 1)
-    scene.send(on)
-    assert (instance.outstanding, scene.deployment.waiting) == (2, 0)
-    scene.send(on, 2)
-    assert (instance.outstanding, scene.deployment.waiting) == (2, 1)
-    scene.read(instance)
-    assert first.answer
-    assert (instance.outstanding, scene.deployment.waiting) == (2, 0)
-    scene.read(instance)
-    scene.read(instance)
-    assert worker.batches == [1, 2, 1, 2, 2]
-
-
-def test_with_two_workers_nothing_lies_ready(scene: Scene) -> None:
-    """The other one might be free sooner."""
-    (one, _), on = scene.attach(), lane(1)
-    scene.send(on)
-    scene.read(one)
-    other, _ = scene.attach()
-    for _ in range(4):
-        scene.send(on)
-    assert (one.outstanding, other.outstanding, scene.deployment.waiting) == (1, 1, 2)
-
-
-def test_a_ready_batch_without_room_waits_its_turn(scene: Scene) -> None:
-    """Room comes when the batch under way has ended: nobody fails for it."""
-    (instance, _), on = scene.attach(), lane(1, row_nbytes=300_000)
-    scene.send(on)
-    scene.read(instance)
-    first, second = scene.send(on), scene.send(on)
-    assert (instance.outstanding, scene.deployment.waiting) == (1, 1)
-    scene.read(instance)
-    scene.read(instance)
-    assert first.answer
-    assert second.answer
-
-
-def test_a_batch_is_held_while_the_door_reads_on(scene: Scene) -> None:
-    """It goes when it is full or the door is through; a lone caller's is never held."""
-    (instance, _), on = scene.attach(), lane(2)
-    scene.send(on)
-    scene.conclude(instance, busy=True)
-    assert not scene.deployment.held
-    scene.send(on)
-    second = scene.send(on)
-    scene.clock.now += 0.010
-    scene.conclude(instance, busy=True)
-    assert scene.deployment.held
-    assert instance.outstanding == 0
-    assert scene.deployment.next_event() == pytest.approx(scene.clock.now + 0.005)
-    third = scene.send(on)  # now it is full
-    assert not scene.deployment.held
-    assert instance.outstanding == 1
-    scene.send(on)
-    scene.conclude(instance, busy=True)
-    assert second.answer
-    assert third.answer
-    assert scene.deployment.held
-    scene.deployment.dispatch()  # the door is through, or the time is up
-    assert not scene.deployment.held
-    assert instance.outstanding == 1
 
 
 def test_a_request_runs_as_soon_as_a_worker_is_free(scene: Scene) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from inferd.server.gateway.scheduling.deployment import UNANSWERED, Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance
 from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.server.gateway.scheduling.unanswered import UNANSWERED
 from inferd.wire.signature import Signature
 from support.link_worker import LinkWorker, link_to
 from support.requests import Recorded, lane

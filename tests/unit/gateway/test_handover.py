@@ -43,6 +43,18 @@ def test_on_the_loops_own_thread_it_is_done_at_once() -> None:
     loop.close()
 
 
+def test_what_is_deferred_is_done_after_the_caller_has_gone_on() -> None:
+    """On the loop's own thread, too: the caller may hold a lock that it takes."""
+    loop, done = CountingLoop(), list[int]()
+    handover = Handover(loop)
+    handover.settle()
+    handover.defer(done.append, 1)
+    assert not done
+    loop.run_until_complete(asyncio.sleep(0))
+    assert done == [1]
+    loop.close()
+
+
 def test_after_the_end_nothing_is_done() -> None:
     """Late answers of calls that are over must not touch a loop that is closed."""
     loop, done = CountingLoop(), list[int]()

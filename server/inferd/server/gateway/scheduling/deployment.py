@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 from inferd.core.link.messages import OutputOverflow, Pinning
@@ -13,6 +12,8 @@ from inferd.server.gateway.scheduling.instance import Completed, Failed, Instanc
 from inferd.server.gateway.scheduling.pending import Pending, Piece
 from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.server.gateway.scheduling.tally import Tally
+from inferd.server.gateway.scheduling.unanswered import UNANSWERED, Unanswered
 from inferd.wire.errors import (
     ArenaFull,
     DeadlineExceeded,
@@ -30,9 +31,6 @@ RESTART_HINT = 1.0
 
 PATIENCE = 0.5
 """Of the last batch's time, there and back: so long may the next one be held at most."""
-
-UNANSWERED = 0.02
-"""Seconds after which a request's caller is asked after; asking costs more than a quick answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Deployment:
         self._round = inf
         self._held_until = 0.0
         self._crowded = False
-        self._young: deque[Pending] = deque()
+        self._unanswered = Unanswered()
         self._delays = info.max_queue_delay > 0
         self._now = now
         self._looked = 0.0
@@ -131,8 +129,7 @@ class Deployment:
         self._queue.add(pending)
         event = pending.deadline
         if self.quick:
-            self._young.append(pending)
-            event = min(event, pending.arrived + UNANSWERED)
+            event = min(event, self._unanswered.add(pending))
         if not self._held_until or self._queue.full:
             for instance in self.instances:
                 if instance.free or self._may_lie_ready(instance):
@@ -148,7 +145,7 @@ class Deployment:
         now = self._looked = self._now()
         for pending in self._queue.expire(now):
             self._fail(pending, DeadlineExceeded("Request timeout expired while it was queued"))
-        for instance in sorted(self.instances, key=_outstanding):
+        for instance in sorted(self.instances, key=lambda each: each.outstanding):
             while self._queue.size and (instance.free or self._may_lie_ready(instance)):
                 batch = self._queue.take(now, full=not instance.free)
                 if batch is None:
@@ -196,20 +193,14 @@ class Deployment:
         event = self._queue.next_event(self._looked)
         if self._held_until and self._queue.size:
             event = min(event, self._held_until)
-        return min(event, self._young[0].arrived + UNANSWERED) if self._young else event
+        return min(event, self._unanswered.next_event())
 
     def unanswered(self) -> list[Pending]:
-        """The requests that have waited for `UNANSWERED` and were not named before."""
-        young, found = self._young, []
-        before = self._now() - UNANSWERED
-        while young and (young[0].settled or young[0].arrived <= before):
-            pending = young.popleft()
-            if not pending.settled:
-                found.append(pending)
-        return found
+        """The requests whose callers are to be asked after now."""
+        return self._unanswered.due(self._now())
 
     def cancel(self, pending: Pending) -> None:
-        """The caller is gone: the request is not executed any more, if it still waits."""
+        """The caller is gone: the request is not executed, if it still waits."""
         self._queue.forget(pending)
 
     def settle(self, outcome: Completed) -> Tally:
@@ -289,12 +280,12 @@ class Deployment:
                 self._fail(pending, self._worker_lost())
 
     def _worker_lost(self) -> WorkerLost:
-        info = self.info
+        model, version = self.info.model, str(self.info.version)
         return WorkerLost(
-            f"the worker of '{info.model}' version {info.version} was lost while it held "
-            "this request; it is being restarted",
+            f"the worker of '{model}' version {version} was lost while it held this request; "
+            "it is being restarted",
             retry_after=RESTART_HINT,
-            metadata={"model": info.model, "version": str(info.version)},
+            metadata={"model": model, "version": version},
         )
 
     def _settle_split(
@@ -325,33 +316,3 @@ class Deployment:
         self._queue.forget(pending)
         pending.failed(error)
         self.statistics.failed(int((self._now() - pending.arrived) * 1e9))
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one batch adds to the statistics, gathered outside the lock. Times in seconds."""
-
-    requests: int = 0
-    total: float = 0.0
-    queued: float = 0.0
-    split: list[tuple[int, int, int]] = field(default_factory=list)
-    unfit: list[tuple[Pending, ServingError]] = field(default_factory=list)
-
-    def add_to(self, statistics: Statistics, durations: tuple[int, int, int]) -> None:
-        """Count the answered requests; `durations` are those of this batch in nanoseconds."""
-        count = self.requests
-        if not count and not self.split:
-            return
-        spent = [count * each for each in durations]
-        for split in self.split:
-            spent = [a + b for a, b in zip(spent, split, strict=True)]
-        statistics.succeeded(
-            count + len(self.split),
-            int(self.total * 1e9),
-            int(self.queued * 1e9),
-            (spent[0], spent[1], spent[2]),
-        )
-
-
-def _outstanding(instance: Instance) -> int:
-    return instance.outstanding

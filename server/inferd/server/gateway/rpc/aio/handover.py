@@ -26,7 +26,14 @@ class Handover:
         """Call `act` with the argument: here and now on the loop's thread, else there and soon."""
         if threading.get_ident() == self._home:
             act(argument)
-            return
+        else:
+            self.defer(act, argument)
+
+    def defer(self, act: Callable[[Any], None], argument: Any) -> None:
+        """Call `act` with the argument on the loop's thread, never before this has returned.
+
+        For whoever holds a lock that `act` takes.
+        """
         with self._lock:
             if self._closed:
                 return

@@ -22,7 +22,16 @@ END_OF_STREAM: object = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs 
 class AioUnaryCall:
     """Answered once, from any thread; whatever is said after that is not heard."""
 
-    __slots__ = ("_answer", "_handover", "_on_cancel", "deadline", "metadata", "method", "payload")
+    __slots__ = (
+        "_answer",
+        "_gone",
+        "_handover",
+        "_on_cancel",
+        "deadline",
+        "metadata",
+        "method",
+        "payload",
+    )
 
     def __init__(self, context: Any, method: str, payload: bytes, handover: Handover) -> None:
         """`context` is grpc.aio's, of a call whose message has come."""
@@ -30,6 +39,7 @@ class AioUnaryCall:
         self.metadata: Metadata = context.invocation_metadata()
         self.payload = payload
         self.deadline = monotonic_deadline(context)
+        self._gone = False
         self._on_cancel: Callable[[], None] | None = None
         self._handover = handover
         self._answer: asyncio.Future[bytes | ServingError] = (
@@ -37,17 +47,22 @@ class AioUnaryCall:
         )
 
     def watch(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called, on the loop's thread, when the caller goes away."""
+        """Have `on_cancel` called, on the loop's thread, when the caller goes away or has gone."""
         self._on_cancel = on_cancel
+        # Looked at after it is set: whichever thread comes second, here or in `answer`, sees both.
+        if self._gone:
+            self._handover.defer(AioUnaryCall._tell, self)
 
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised message."""
         self._on_cancel = None
+        self.payload = b""
         self._handover.post(self._settle, payload)
 
     def fail(self, error: ServingError) -> None:
         """Answer with an error."""
         self._on_cancel = None
+        self.payload = b""
         self._handover.post(self._settle, error)
 
     async def answer(self) -> bytes | ServingError:
@@ -55,11 +70,15 @@ class AioUnaryCall:
         try:
             return await self._answer
         except asyncio.CancelledError:  # the caller is gone, or its deadline has passed
-            # Taken before it is looked at: an answer from another thread clears it at any moment.
-            on_cancel, self._on_cancel = self._on_cancel, None
-            if on_cancel is not None:
-                on_cancel()
+            self._gone = True
+            self._tell()
             raise
+
+    def _tell(self) -> None:
+        # Taken before it is looked at: an answer from another thread clears it at any moment.
+        on_cancel, self._on_cancel = self._on_cancel, None
+        if on_cancel is not None:
+            on_cancel()
 
     def _settle(self, answer: bytes | ServingError) -> None:
         if not self._answer.done():

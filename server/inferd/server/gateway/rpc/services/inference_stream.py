@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from inferd.protos.oip_pb2 import ModelInferResponse, ModelStreamInferResponse
 from inferd.server.gateway.dataplane import InferCall
@@ -22,7 +23,8 @@ Enough for several batches; it bounds what a caller that sends and does not read
 """
 
 MOST_UNANSWERED_BYTES = 32 << 20
-"""The same in bytes, for large requests; one is always read."""
+"""The same in bytes: requests until they are answered, answers until they have left; one request
+is always read. Those to come are taken to be as large as the last."""
 
 _ANSWER_TAG = b"\x12"  # field 2 of ModelStreamInferResponse, length-delimited
 
@@ -38,10 +40,12 @@ class InferenceStreams:
         self._lock = threading.Lock()
         self._open: set[InferenceStream] = set()
         self._closed = False
+        # Starts its one thread when it is first needed, which is seldom.
+        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="left-streams")
 
     def handle(self, call: StreamCall) -> None:
         """Take a new stream."""
-        stream = InferenceStream(call, self._infer, self._leave)
+        stream = InferenceStream(call, self._infer, self._leave, self._later)
         with self._lock:
             closed = self._closed
             if not closed:
@@ -66,6 +70,9 @@ class InferenceStreams:
         with self._lock:
             self._open.discard(stream)
 
+    def _later(self, act: Callable[[], None]) -> None:
+        self._aside.submit(_perform, act)
+
 
 class InferenceStream:
     """One stream: reads requests while few enough are unanswered, and sends answers in turn.
@@ -74,16 +81,27 @@ class InferenceStream:
     """
 
     def __init__(
-        self, call: StreamCall, infer: Infer, left: Callable[[InferenceStream], None]
+        self,
+        call: StreamCall,
+        infer: Infer,
+        left: Callable[[InferenceStream], None],
+        later: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`left` is told when the stream has ended, well or not."""
+        """`left` is told when the stream has ended, well or not.
+
+        `later` has something done on another thread, when whoever asks for it has let go of its
+        locks.
+        """
         self._call = call
         self._infer = infer
         self._left = left
+        self._later = later
         self._lock = threading.Lock()
-        self._turns: deque[_Turn] = deque()
-        self._unanswered: deque[int] = deque()  # their sizes
+        self._turns: deque[_Turn] = deque()  # whose answers are not handed to the call yet
+        self._unanswered: deque[_Turn] = deque()  # whose answers have not left yet
         self._unanswered_bytes = 0
+        self._awaited = 0  # requests whose answers are still to come
+        self._last_answer_bytes = 0
         self._waiting = False
         self._ending = False
         self._over = False
@@ -103,20 +121,32 @@ class InferenceStream:
                 self._error = error
                 self._end_if_due()
 
-    def settle(self) -> None:
+    def settle(self, turn: _Turn, answer: bytes) -> None:
         """An answer has come: send those whose turn it is."""
         with self._lock:
+            if turn.answer is not None:
+                return
+            turn.answer = answer
+            self._awaited -= 1
+            self._last_answer_bytes = len(answer)
+            self._unanswered_bytes += len(answer) - turn.nbytes
+            turn.nbytes = len(answer)
             turns = self._turns
             while turns and turns[0].answer is not None:
                 self._call.send(turns[0].answer)
                 turns.popleft()
             self._end_if_due()
 
+    def forget_late(self, turn: _Turn) -> None:
+        """Forget a request of a caller that had gone before anybody asked."""
+        self._later(turn.forget)
+
     @property
     def _full(self) -> bool:
+        expected = self._awaited * self._last_answer_bytes
         return (
             len(self._unanswered) >= MOST_UNANSWERED
-            or self._unanswered_bytes >= MOST_UNANSWERED_BYTES
+            or self._unanswered_bytes + expected >= MOST_UNANSWERED_BYTES
         )
 
     def _received(self, payload: bytes | None) -> None:
@@ -128,8 +158,9 @@ class InferenceStream:
             if self._ending:
                 return
             self._turns.append(turn)
-            self._unanswered.append(len(payload))
-            self._unanswered_bytes += len(payload)
+            self._unanswered.append(turn)
+            self._unanswered_bytes += turn.nbytes
+            self._awaited += 1
         try:
             self._infer(turn)
         except Exception as error:  # the last resort: the stream's other requests go on
@@ -142,7 +173,7 @@ class InferenceStream:
 
     def _sent(self) -> None:
         with self._lock:
-            self._unanswered_bytes -= self._unanswered.popleft()
+            self._unanswered_bytes -= self._unanswered.popleft().nbytes
             if not self._waiting or self._full:
                 return
             self._waiting = False
@@ -169,41 +200,61 @@ class InferenceStream:
 
 
 class _Turn:
-    """One request of a stream, to the dataplane a call like any other."""
+    """One request of a stream, to the dataplane a call like any other.
 
-    __slots__ = ("_on_cancel", "_stream", "answer", "deadline", "payload")
+    `nbytes` is what it holds: its payload's size, once it is answered its answer's.
+    """
+
+    __slots__ = ("_gone", "_on_cancel", "_stream", "answer", "deadline", "nbytes", "payload")
 
     def __init__(self, stream: InferenceStream, payload: bytes, deadline: float) -> None:
         self._stream = stream
         self.payload = payload
+        self.nbytes = len(payload)
         self.deadline = deadline
         self.answer: bytes | None = None
+        self._gone = False
         self._on_cancel: Callable[[], None] | None = None
 
     def watch(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called when the caller leaves the stream with this request unanswered."""
+        """Have `on_cancel` called when the caller leaves, or has left, this request unanswered.
+
+        Never before this returns, for it may take a lock that is held here.
+        """
         self._on_cancel = on_cancel
+        # Looked at after it is set: whichever thread comes second, here or in `forget`, sees both.
+        if self._gone:
+            self._stream.forget_late(self)
 
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised ModelInferResponse."""
         self._on_cancel = None
-        self.answer = b"".join((_ANSWER_TAG, varint(len(payload)), payload))
-        self._stream.settle()
+        self.payload = b""
+        self._stream.settle(self, b"".join((_ANSWER_TAG, varint(len(payload)), payload)))
 
     def fail(self, error: ServingError) -> None:
         """Answer with an error, in its turn; the stream goes on."""
         self._on_cancel = None
-        self.answer = ModelStreamInferResponse(
+        answer = ModelStreamInferResponse(
             error_message=message_of(error),
             infer_response=ModelInferResponse(id=_id_of(self.payload)),
-        ).SerializeToString()
-        self._stream.settle()
+        )
+        self.payload = b""
+        self._stream.settle(self, answer.SerializeToString())
 
     def forget(self) -> None:
         """The caller is gone."""
+        self._gone = True
         on_cancel, self._on_cancel = self._on_cancel, None
         if on_cancel is not None:
             on_cancel()
+
+
+def _perform(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Exception as error:  # the last resort: a future that nobody looks at would swallow it
+        unexpected(error, "ModelStreamInfer")
 
 
 def _id_of(payload: bytes) -> str:
