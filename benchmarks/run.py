@@ -23,11 +23,11 @@ from contenders.catalogue import ONLY_IF_NAMED, all_contenders
 from contenders.contender import Conditions, Contender
 from contenders.ours import SUBJECT
 from contenders.peer_file import PeerFileError
-from figures import aligned, table
 from load import H2load, LoadError
-from record import Record, record
+from results.figures import aligned, table
+from results.record import Record, record
+from results.targets import targets
 from scenarios import SCENARIOS, Scenario
-from targets import targets
 
 EXAMPLES = """\
 examples:
@@ -179,9 +179,8 @@ def _print(content: Record) -> None:
         found = target.verdict(content)
         if found is not None:
             spread, good = found
-            side = "≥" if target.at_least else "≤"
             word = "met" if good else "MISSED"
-            print(f"{word:6}  {target.text}: {spread.text(2)}, wanted {side} {target.bound:g}")
+            print(f"{word:6}  {target.text}: {spread.text(2)}, wanted {target.wanted}")
     for name, why in content["missing"].items():
         print(f"{name} was not measured: {why}")
 

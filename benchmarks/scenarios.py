@@ -13,6 +13,7 @@ MODEL, INPUT, OUTPUT, DATATYPE = "echo", "input", "output", "FP32"
 """Names on the wire, wherever a server lets us choose them."""
 
 BULK_ROWS = 100_000
+"""Rows of a bulk run, rounded up to whole requests."""
 
 _SEED = 20_240_501
 
@@ -68,6 +69,21 @@ def _cnn(name: str, title: str, callers: int, connections: int, bare: tuple[int,
     return Scenario(name, title, (1, 3, 224, 224), callers, connections, "cnn", 8, bare)
 
 
+def _bulk(name: str, rows: int) -> Scenario:
+    requests = math.ceil(BULK_ROWS / rows)
+    return Scenario(
+        name,
+        f"{requests * rows:,} rows of the MLP, {rows:,} in each request, 8 callers",
+        (rows, 256),
+        callers=8,
+        connections=4,
+        model="mlp",
+        max_batch=32,
+        bare_batches=(32,),
+        requests=requests,
+    )
+
+
 SCENARIOS: dict[str, Scenario] = {
     each.name: each
     for each in (
@@ -87,27 +103,7 @@ SCENARIOS: dict[str, Scenario] = {
             model="identity",
             bare_batches=(1,),
         ),
-        Scenario(
-            "bulk",
-            f"{BULK_ROWS:,} rows of the MLP, 32 in each request, 8 callers",
-            (32, 256),
-            callers=8,
-            connections=4,
-            model="mlp",
-            max_batch=32,
-            bare_batches=(32,),
-            requests=BULK_ROWS // 32,
-        ),
-        Scenario(
-            "bulk-1024",
-            f"{BULK_ROWS:,} rows of the MLP, 1,024 in each request, 8 callers",
-            (1024, 256),
-            callers=8,
-            connections=4,
-            model="mlp",
-            max_batch=32,
-            bare_batches=(32,),
-            requests=BULK_ROWS // 1024,
-        ),
+        _bulk("bulk", 32),
+        _bulk("bulk-1024", 1024),
     )
 }

@@ -14,6 +14,7 @@ from affinity import pinned
 from scenarios import SCENARIOS, Scenario
 
 from contenders.contender import Conditions, ContenderError, Sample, Turn, percentile
+from contenders.memory import kept_memory
 from contenders.peer_file import BENCHMARKS
 from contenders.tree import ProcessTree
 
@@ -31,7 +32,7 @@ class Bare:
     name = "bare"
     title = "the bare model in a loop"
     summary = "the model in one process, the same rows again and again, no server"
-    settings = "inference_mode, one thread"
+    settings = "inference_mode, one thread; the allocator set as inferd sets it"
     scenarios = tuple(SCENARIOS)
 
     def missing(self) -> str | None:
@@ -67,6 +68,7 @@ class BareTurn:
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd=BENCHMARKS,
+                env={**os.environ, **kept_memory()},
                 process_group=0,  # Ctrl-C is ours to handle
             )
         self._loop(min(self._conditions.seconds, 1.0))

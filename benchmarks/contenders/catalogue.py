@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contenders.bare import Bare
 from contenders.contender import Contender
-from contenders.ours import SUBJECT, Inferd, Own
+from contenders.ours import SUBJECT, TWO_GATEWAYS, Inferd, Own
 from contenders.peer import Peer
 from contenders.peer_file import all_peers
 
-ONLY_IF_NAMED = frozenset({"inferd-2"})
+ONLY_IF_NAMED = frozenset({TWO_GATEWAYS})
 """Contenders that `--contender` must name: they make sense where processes are not pinned."""
 
 _SMALL = ("linear-64", "linear-1")
@@ -20,14 +20,19 @@ def all_contenders() -> dict[str, Contender]:
     ours: list[Contender] = [
         Inferd(SUBJECT, "supervisor, gateway and one worker", "defaults"),
         Inferd(
-            "inferd-2", "the same with two gateways", "--gateways 2", options=("--gateways", "2")
+            TWO_GATEWAYS,
+            "the same with two gateways",
+            "--gateways 2",
+            options=("--gateways", "2"),
         ),
         Bare(),
         Own(
             "prototype",
             "servers.prototype.gateway",
             "the least of inferd's design: completion queue, shared slots, one worker process",
-            "greedy batches; no checks, deadlines, statistics or errors",
+            "greedy batches; no checks, deadlines, statistics or errors; sockets are read and the "
+            "allocator is set as in inferd",
+            roles={"gateway": "servers.prototype.gateway", "worker": "servers.prototype.worker"},
         ),
         Own(
             "aio",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from load import H2load
@@ -20,7 +20,8 @@ class Sample:
 
     `peak_rss_mb` adds up the most that each process ever had resident, shared pages counted in
     each; `pss_mb` is the tree's proportional share right after the round. `load_busy` is the share
-    of its core that the load generator used; None where there is none.
+    of its core that the load generator used; None where there is none. What is told by role is of
+    contenders whose processes have one: the CPU time of all that have it, the memory of the largest.
     """
 
     requests: int
@@ -32,6 +33,8 @@ class Sample:
     peak_rss_mb: float
     pss_mb: float
     load_busy: float | None
+    role_cpu_us: Mapping[str, float] = field(default_factory=dict)  # per request
+    role_peak_rss_mb: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from export_models import repository
@@ -13,6 +13,7 @@ from scenarios import SCENARIOS, Scenario
 from wires.exchange import oip
 
 from contenders.contender import Conditions, Turn
+from contenders.memory import kept_memory
 from contenders.peer_file import BENCHMARKS
 from contenders.served import ServedTurn
 from contenders.server import Launch, Server
@@ -20,8 +21,14 @@ from contenders.server import Launch, Server
 SUBJECT = "inferd"
 """Whom the others are compared with."""
 
+TWO_GATEWAYS = "inferd-2"
+"""The same with two gateways."""
+
 _START_LIMIT = 180.0
 """inferd tries every size of batch before it is ready, and the CNN takes its time on a busy core."""
+
+_ROLES = {"supervisor": "serve", "gateway": "inferd.server.gateway", "worker": "inferd.worker"}
+"""What each process of inferd has on its command line."""
 
 _WITHIN_A_BATCH = tuple(
     name for name, each in SCENARIOS.items() if each.rows <= max(1, each.max_batch)
@@ -66,6 +73,7 @@ class Inferd:
                 launch,
                 conditions,
                 start_limit=_START_LIMIT,
+                roles=_ROLES,
             )
         ]
 
@@ -82,14 +90,16 @@ class Own:
         *,
         scenarios: Sequence[str] = _WITHIN_A_BATCH,
         echo: bool = False,
+        roles: Mapping[str, str] | None = None,
     ) -> None:
-        """`echo`: it answers with its input, without a model."""
+        """`echo`: it answers with its input, without a model; `roles` as in `ProcessTree`."""
         self.name = self.title = name
         self.summary = summary
         self.settings = settings
         self.scenarios = tuple(scenarios)
         self._module = module
         self._echo = echo
+        self._roles = roles or {}
 
     def missing(self) -> str | None:
         """See `Contender`."""
@@ -110,7 +120,8 @@ class Own:
                 "parent": os.getpid(),
             }
             arguments = [f"--{name}={value}" for name, value in options.items()]
-            return Launch([sys.executable, "-m", self._module, *arguments], folder=BENCHMARKS)
+            command = [sys.executable, "-m", self._module, *arguments]
+            return Launch(command, kept_memory(), BENCHMARKS)
 
         return [
             ServedTurn(
@@ -121,5 +132,6 @@ class Own:
                 conditions,
                 start_limit=_START_LIMIT,
                 echo=self._echo,
+                roles=self._roles,
             )
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from expected import expected_answer
 from load import LoadError, LoadResult, warm_up
@@ -40,8 +40,9 @@ class ServedTurn:
         start_limit: float = 60.0,
         pause: bool = True,
         echo: bool = False,
+        roles: Mapping[str, str] | None = None,
     ) -> None:
-        """`echo`: the right answer is the input, there is no model."""
+        """`echo`: the right answer is the input, there is no model; `roles` as in `ProcessTree`."""
         self.name = name
         self._scenario = scenario
         self._exchange = exchange
@@ -50,6 +51,7 @@ class ServedTurn:
         self._warm = warm
         self._start_limit = start_limit
         self._pause = pause
+        self._roles = roles
         self._expected: Floats = expected_answer(scenario, echo=echo)
         self._server: Server | None = None
         self._answer = 0
@@ -74,13 +76,14 @@ class ServedTurn:
         tree = self._server.tree
         try:
             self._run(max(self._scenario.callers, int(self._requests * _FRESHEN)))
-            before = tree.cpu_seconds()
+            before, before_of = tree.cpu_seconds(), tree.role_cpu_seconds()
             result = self._run(self._requests)
-            spent = tree.cpu_seconds() - before
+            spent, spent_of = tree.cpu_seconds() - before, tree.role_cpu_seconds()
         except LoadError as error:
             end = self._server.ended()
             raise ContenderError(f"{error}; the server {end}" if end else str(error)) from error
         peak, proportional = tree.memory_mb()
+        peaks = tree.role_peaks_mb()
         self._idle()
         return Sample(
             requests=result.requests,
@@ -92,6 +95,11 @@ class ServedTurn:
             peak_rss_mb=peak,
             pss_mb=proportional,
             load_busy=result.busy,
+            role_cpu_us={
+                role: (seconds - before_of[role]) / result.requests * 1e6
+                for role, seconds in spent_of.items()
+            },
+            role_peak_rss_mb=peaks,
         )
 
     def close(self) -> None:
@@ -102,7 +110,7 @@ class ServedTurn:
 
     def _start(self) -> None:
         """Start, wait for the right answer, warm up."""
-        self._server = Server(self.name)
+        self._server = Server(self.name, self._roles)
         self._server.start(self._launch(self._server), self._conditions.server_cpu)
         self._answer = self._first_answer(self._server)
         warm = (

@@ -39,8 +39,10 @@ class Launch:
 class Server:
     """One process tree with a scratch folder and free ports of its own."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, roles: Mapping[str, str] | None = None) -> None:
+        """`roles` as in `ProcessTree`."""
         self._name = name
+        self._roles = roles
         self._scratch = tempfile.TemporaryDirectory(
             prefix="inferd-bench-", ignore_cleanup_errors=True
         )
@@ -74,7 +76,7 @@ class Server:
                 )
         except OSError as error:
             raise ContenderError(f"{self._name} cannot be started: {error}") from error
-        self._tree = ProcessTree(self._process.pid, mark)
+        self._tree = ProcessTree(self._process.pid, mark, self._roles)
 
     def ended(self) -> str | None:
         """How it ended by itself, with its last words; None if it runs."""

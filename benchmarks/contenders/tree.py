@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -20,8 +20,10 @@ _MB = 1e6
 class ProcessTree:
     """The descendants of a process, and those that left the family but carry its marker."""
 
-    def __init__(self, root: int, mark: str) -> None:
+    def __init__(self, root: int, mark: str, roles: Mapping[str, str] | None = None) -> None:
+        """`roles`: the argument of the command line by which processes of that role are known."""
         self._root = root
+        self._roles = roles or {}
         self._mark = f"{MARKER}={mark}".encode()
 
     def processes(self) -> list[psutil.Process]:
@@ -53,6 +55,23 @@ class ProcessTree:
             proportional += _kilobytes(folder / "smaps_rollup", "Pss:")
         return peak * 1024 / _MB, proportional * 1024 / _MB
 
+    def role_cpu_seconds(self) -> dict[str, float]:
+        """User and system time so far, of all processes of each role together."""
+        spent = dict.fromkeys(self._roles, 0.0)
+        for process, role in self._cast():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                spent[role] += times.user + times.system
+        return spent
+
+    def role_peaks_mb(self) -> dict[str, float]:
+        """The most that a process of each role ever had resident, in 10^6 bytes."""
+        peaks = dict.fromkeys(self._roles, 0.0)
+        for process, role in self._cast():
+            status = Path("/proc") / str(process.pid) / "status"
+            peaks[role] = max(peaks[role], _kilobytes(status, "VmHWM:") * 1024 / _MB)
+        return peaks
+
     def pause(self) -> None:
         """Take every process off the processor until `resume`."""
         self._signal(signal.SIGSTOP)
@@ -68,6 +87,14 @@ class ProcessTree:
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+    def _cast(self) -> Iterator[tuple[psutil.Process, str]]:
+        for process in self.processes() if self._roles else ():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                words = process.cmdline()
+                role = next((name for name, word in self._roles.items() if word in words), None)
+                if role is not None:
+                    yield process, role
 
     def _signal(self, number: signal.Signals) -> None:
         for process in reversed(self.processes()):

@@ -33,18 +33,15 @@ ALTERNATIVES = (
 STEPS = (
     Step("recognise its form", small=1),
     Step("check sizes and values"),
-    Step("make a request of it"),
-    Step("queue it"),
+    Step("admit and queue it"),
     Step("form the batch"),
     Step("write the slot, send the batch", small=2, large=1),
     Step("receive it in the worker"),
     Step("run the batch", small=1, large=1),
     Step("send the outcome"),
     Step("receive the outcome"),
-    Step("read the slot", small=2),
-    Step("assemble the answer", small=1, large=1),
-    Step("count it"),
-    Step("free the slot"),
+    Step("read the slot, send the answer", small=3, large=1),
+    Step("count it and free the slot"),
 )
 
 INSIDE = {"run the batch": "of which: the model"}

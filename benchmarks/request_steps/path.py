@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf, prod
+from time import monotonic, time
 from typing import Protocol, Self
 
 import torch
@@ -17,21 +18,26 @@ from inferd.core.link.sockets import MessageSocket, socket_pair
 from inferd.protos.oip_pb2 import ModelInferRequest
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
+from inferd.server.gateway.admission.plan import Plan
 from inferd.server.gateway.dataplane import InferRequest
-from inferd.server.gateway.scheduling.deployment import Tally
-from inferd.server.gateway.scheduling.instance import Completed, Instance, rows_of
-from inferd.server.gateway.scheduling.queue import Queue
+from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.dispatcher import Dispatcher
+from inferd.server.gateway.scheduling.instance import Completed, Instance, Link
+from inferd.server.gateway.scheduling.queue import Batch
 from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.server.gateway.scheduling.tally import Tally
 from inferd.wire.errors import ServingError
 from inferd.wire.requests import InferMessage
 from inferd.wire.signature import Axis, Signature, TensorSpec
-from inferd.worker.link import Link
+from inferd.wire.tensors import Buffer
+from inferd.worker.link import Link as WorkerLink
 from inferd.worker.loader.loaded import LoadedModel, Parameters
 from inferd.worker.model import Value
 from inferd.worker.runner.cpu import CpuRunner
 
 _LARGEST = 64 << 20
 _MAX_BATCH = 64
+_MAX_REQUEST_TIME = 60.0
 
 
 class Watch(Protocol):
@@ -63,23 +69,35 @@ class RequestPath:
         self._batch = batch
         self._row_nbytes = 4 * prod(row)
         self._admission = Admission("m", 1, signature, max_tensor_bytes=_LARGEST)
-        self._forms: Forms[object] = Forms()
-        self._queue = Queue(max_size=batch, max_delay=0.0, max_batch_bytes=_LARGEST)
-        self._statistics = Statistics()
-        ours, theirs = socket_pair()
-        self._instance = Instance(
-            1, MessageSocket(ours, FromLinkedWorker), depth=1, max_arena_bytes=1 << 30
+        self._deployment = _Steps(
+            DeploymentInfo(1, "m", 1, "pytorch_export", signature, False, batch, 0.0, ()),  # noqa: FBT003 - takes no parameters
+            Statistics(),
+            max_batch_bytes=_LARGEST,
+            now=monotonic,
+            epoch_ms=lambda: int(time() * 1000),
         )
-        self._worker = Link(theirs.detach(), CpuRunner(_identity(signature)))
-        message = InferMessage(self._payload)
-        self._plan = self._admission.plan(message)
-        self._forms.remember(self._payload, self._plan)
+        ours, theirs = socket_pair()
+        link: Link = MessageSocket(ours, FromLinkedWorker)
+        self._instance = _SteppedInstance(1, link, depth=1, max_arena_bytes=1 << 30)
+        self._instance.deployment = self._deployment
+        self._worker = WorkerLink(theirs.detach(), CpuRunner(_identity(signature)))
+        # Its thread is not started: what it does is done here.
+        self._dispatcher = Dispatcher(
+            now=monotonic, drained=_nothing, lost=_nothing, changed=lambda: None
+        )
+        self._dispatcher.lull.idle = False  # with a loaded door: the next batch is held for it
+        self._dispatcher.add(self._deployment)
+        self._dispatcher.attach(self._deployment, self._instance)
+        self._forms: Forms[tuple[Deployment, Plan]] = Forms()
+        plan = self._admission.plan(InferMessage(self._payload))
+        self._forms.remember(self._payload, (self._deployment, plan))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._instance.close()
+        self._dispatcher.start()  # only what was started can be stopped; it closes the link
+        self._dispatcher.stop()
         self._worker.close()
 
     def run_once(self, watch: Watch) -> None:
@@ -90,48 +108,33 @@ class RequestPath:
         calls = [Call(self._payload) for _ in range(self._batch)]
         self._read_as_new(watch)
         watch.restart()
-        found = [self._forms.find(call.payload) for call in calls]
+        recognised = [self._recognise(call) for call in calls]
         watch.lap("recognise its form")
-        plan = self._plan
-        arranged = [plan.arrange(each[1]) for each in found if each is not None]
+        arranged = [plan.arrange(buffers) for plan, buffers, _, _ in recognised]
         watch.lap("check sizes and values")
-        requests = [
-            InferRequest(plan.lane, plan, buffers, nbytes, 0.0, inf, "", call)
-            for (buffers, nbytes), call in zip(arranged, calls, strict=True)
-        ]
-        watch.lap("make a request of it")
-        for request in requests:
-            self._queue.add(request)
-        watch.lap("queue it")
-        batch = self._queue.take(1.0)
-        watch.lap("form the batch")
-        assert batch is not None
-        self._instance.run(batch)
-        watch.lap("write the slot, send the batch")
-        self._work(watch)
-        received = self._instance.receive()
-        watch.lap("receive the outcome")
-        assert isinstance(received, BatchDone)
-        outcome = self._instance.conclude(received)
-        assert isinstance(outcome, Completed), outcome
-        rows = rows_of(outcome)
-        watch.lap("read the slot")
-        tally = Tally()
-        for piece, outputs in zip(batch.pieces, rows, strict=True):
-            piece.pending.answered(outcome.layout, outputs)
-        watch.lap("assemble the answer")
-        for piece in batch.pieces:
-            pending = piece.pending
-            pending.settled = True
-            tally.requests += 1
-            tally.total += 1.0 - pending.arrived
-            tally.queued += pending.taken - pending.arrived
-        self._statistics.executed(batch.rows, outcome.durations, 0)
-        tally.add_to(self._statistics, outcome.durations)
-        watch.lap("count it")
-        self._instance.release(outcome.number)
-        watch.lap("free the slot")
+        self._deployment.watch = watch
+        for call, (plan, _, arrived, deadline), (buffers, nbytes) in zip(
+            calls, recognised, arranged, strict=True
+        ):
+            request = InferRequest(plan.lane, plan, buffers, nbytes, arrived, deadline, "", call)
+            self._dispatcher.submit(self._deployment, request)
+        # The first pass alone takes two rounds: nothing was held for it.
+        while not self._deployment.idle:
+            if self._deployment.held:
+                self._dispatcher.lull.reached()  # as the door tells when it has read all
+            self._work(watch)
+            self._dispatcher._serve(self._deployment, self._instance)  # noqa: SLF001 - what its thread does
+            self._deployment.unanswered()  # and this when it looks after callers
+            watch.lap("count it and free the slot")
         assert all(len(call.answer) > self._row_nbytes for call in calls)
+
+    def _recognise(self, call: Call) -> tuple[Plan, Sequence[Buffer], float, float]:
+        """What `Dataplane` does with a form it knows."""
+        arrived = monotonic()
+        found = self._forms.find(call.payload)
+        assert found is not None
+        (_, plan), buffers = found
+        return plan, buffers, arrived, min(call.deadline, arrived + _MAX_REQUEST_TIME)
 
     def _read_as_new(self, watch: Watch) -> None:
         """What the first request of a form costs instead of recognising it."""
@@ -162,6 +165,37 @@ class RequestPath:
         watch.lap("send the outcome")
 
 
+class _Steps(Deployment):
+    """A deployment that tells the watch where one step ends and the next begins."""
+
+    watch: Watch
+
+    def dispatch(self) -> None:
+        """A request that was submitted goes on; after a batch there is nothing to do."""
+        if self.waiting:
+            self.watch.lap("admit and queue it")
+        super().dispatch()
+
+    def settle(self, outcome: Completed) -> Tally:
+        """The outcome is there, and is answered."""
+        self.watch.lap("receive the outcome")
+        tally = super().settle(outcome)
+        self.watch.lap("read the slot, send the answer")
+        return tally
+
+
+class _SteppedInstance(Instance):
+    """An instance of such a deployment."""
+
+    deployment: _Steps
+
+    def run(self, batch: Batch) -> None:
+        """The batch is formed, and is sent."""
+        self.deployment.watch.lap("form the batch")
+        super().run(batch)
+        self.deployment.watch.lap("write the slot, send the batch")
+
+
 class Call:
     """A call without a network: the answer stays here."""
 
@@ -183,6 +217,10 @@ class Call:
     def fail(self, error: ServingError) -> None:
         """There is nothing to fail here."""
         raise error
+
+
+def _nothing(_: int) -> None:
+    """Nobody is told."""
 
 
 def _request(row: tuple[int, ...]) -> bytes:

@@ -12,10 +12,12 @@ from collections import deque
 from importlib import import_module
 from typing import Any, NoReturn
 
+from inferd.server.gateway.rpc.completion_queue.polling import read_sockets_in_the_loop
 from servers.options import Options, read_options
 from servers.prototype.requests import answer_head, raw_input
 from servers.prototype.slots import HANDLE, SLOTS, Geometry, map_slots
 
+read_sockets_in_the_loop()  # as inferd's gateway does, before grpc is imported
 cygrpc: Any = import_module("grpc._cython.cygrpc")
 
 _OUTSTANDING = 1

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from contenders.contender import ContenderError
 from contenders.server import Launch, Server
+from scenarios import BULK_ROWS, SCENARIOS
 
 FAMILY = textwrap.dedent(
     """
@@ -64,3 +65,39 @@ def test_a_command_that_does_not_exist_is_named() -> None:
             server.start(Launch(["/nowhere/python"]), cpu=None)
     finally:
         server.stop()
+
+
+def test_processes_are_told_apart_by_their_command_lines() -> None:
+    """Memory of a role is that of its largest process, and a role that nobody has costs nothing."""
+    roles = {"root": FAMILY, "sleeper": "60", "nobody": "no such argument"}
+    server = Server("family", roles)
+    try:
+        server.start(Launch([sys.executable, "-c", FAMILY]), cpu=None)
+        while not (peaks := server.tree.role_peaks_mb())["sleeper"]:
+            assert server.ended() is None
+        assert peaks["root"] > peaks["sleeper"]
+        assert peaks["nobody"] == 0
+    finally:
+        server.stop()
+
+
+def test_cpu_time_is_told_by_role() -> None:
+    """What one process burns is not booked on another's role."""
+    loop = "while True: pass"
+    server = Server("burner", {"burner": loop, "nobody": "no such argument"})
+    try:
+        server.start(Launch([sys.executable, "-c", loop]), cpu=None)
+        while not (spent := server.tree.role_cpu_seconds())["burner"]:
+            assert server.ended() is None
+        assert spent["nobody"] == 0
+    finally:
+        server.stop()
+
+
+def test_the_bulk_titles_tell_the_rows_that_are_sent() -> None:
+    """Requests are whole: about 100,000 rows may be some more."""
+    for name in ("bulk", "bulk-1024"):
+        scenario = SCENARIOS[name]
+        assert scenario.requests is not None
+        assert scenario.title.startswith(f"{scenario.requests * scenario.rows:,} rows")
+        assert scenario.requests * scenario.rows >= BULK_ROWS

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from affinity import siblings, two_cores
 from comparison import Results
 from contenders.contender import Contender
 from scenarios import SCENARIOS
@@ -43,19 +44,30 @@ def record(
     }
 
 
-def rounds(content: Record, scenario: str, turn: str, figure: str) -> list[float] | None:
-    """One figure of each round, in order; None where that was not measured."""
-    found = content["scenarios"].get(scenario, {}).get("rounds", {}).get(turn)
-    if not found or found[0][figure] is None:
+def rounds(
+    content: Record, scenario: str, turn: str, figure: str, role: str | None = None
+) -> list[float] | None:
+    """One figure of each round, in order; None where that was not measured.
+
+    `role` chooses one of a figure that is told by role.
+    """
+    found = content["scenarios"].get(scenario, {}).get("rounds", {}).get(turn, ())
+    values = [each.get(figure) for each in found]
+    if role is not None:
+        values = [(value or {}).get(role) for value in values]
+    if not values or None in values:
         return None
-    return [float(each[figure]) for each in found]
+    return [float(value) for value in values]
 
 
 def machine() -> dict[str, object]:
     """What the figures depend on."""
+    cores = two_cores()
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "two_cores": cores,
+        "two_cores_are_siblings": siblings(*cores) if cores else None,
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": _system(),
         "kernel": platform.release(),

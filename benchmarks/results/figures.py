@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from record import Record, rounds
-from spread import Spread, ratios
+from results.record import Record, rounds
+from results.spread import Spread, ratios
 
 COLUMNS = {
     "rows_per_second": ("rows/s", 0, 1.0),
@@ -63,7 +63,13 @@ def aligned(rows: list[list[str]]) -> str:
 
 
 def markdown(rows: list[list[str]]) -> str:
-    """The same for a page."""
-    head, *rest = [f"| {' | '.join(row)} |" for row in rows]
+    """The same for a page, with every cell as plain text."""
+    head, *rest = [f"| {' | '.join(map(plain, row))} |" for row in rows]
     rule = "|---|" + "---:|" * (len(rows[0]) - 1)
     return "\n".join((head, rule, *rest))
+
+
+def plain(text: str) -> str:
+    """`text` in one line, so that a page shows it and takes nothing in it for markup or a cell."""
+    line = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")

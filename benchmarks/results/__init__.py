@@ -1,0 +1,1 @@
+"""What a run measured: its record, figures, targets and page."""
