@@ -6,13 +6,20 @@ hand the same bytes to the same dataplane.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-import grpc
 import pytest
 
 from inferd.core.link.messages import DoorChoice
+from inferd.server.gateway.rpc.completion_queue.polling import read_sockets_in_the_loop
+
+if "grpc" not in sys.modules:  # else its core has been told already who reads its sockets
+    read_sockets_in_the_loop()  # as a gateway of `inferd serve` does
+
+import grpc
+
 from support.gateway import GatewayUnderTest
 
 

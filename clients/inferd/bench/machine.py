@@ -39,7 +39,12 @@ def this_machine() -> Machine:
 
 def usable_cores() -> int:
     """How many cores this process may run on."""
-    return len(os.sched_getaffinity(0))
+    return len(usable_cpus())
+
+
+def usable_cpus() -> frozenset[int]:
+    """Which cores this process may run on."""
+    return frozenset(os.sched_getaffinity(0))
 
 
 def _processor() -> str:

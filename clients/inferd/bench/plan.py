@@ -13,6 +13,11 @@ MOST_STEPS = 100
 _LONGEST_TIMEOUT = 30.0
 
 MOST_PROCESSES = 64
+MOST_CONNECTIONS = 1_000
+MOST_CALLERS = 100_000
+HIGHEST_RATE = 1_000_000
+MOST_ARRIVALS = 50_000_000
+"""What one machine can hold: an arrival of a schedule takes 8 bytes before it is sent."""
 
 
 class PlanError(ValueError):
@@ -76,18 +81,41 @@ class Plan:
                 "that hangs would not be seen; expected a shorter deadline or longer steps"
             )
         for step in self.steps:
-            if isinstance(step, Open) and step.rate * self.duration < 1:
-                raise PlanError(
-                    f"--rate {step.rate:g}: not one request is expected in --duration "
-                    f"{self.duration:g}; expected a higher rate or longer steps"
-                )
+            self._check(step)
         if self.seed < 0:
             raise PlanError(f"--seed {self.seed}: expected 0 or more")
-        if self.connections < 1:
-            raise PlanError(f"--connections {self.connections}: expected 1 or more")
+        if not 1 <= self.connections <= MOST_CONNECTIONS:
+            raise PlanError(
+                f"--connections {self.connections}: expected 1 to {MOST_CONNECTIONS:,} for each "
+                "client process"
+            )
         if self.processes is not None and not 1 <= self.processes <= MOST_PROCESSES:
             raise PlanError(
                 f"--processes {self.processes}: expected 1 to {MOST_PROCESSES}, or auto"
+            )
+
+    def _check(self, step: Step) -> None:
+        if isinstance(step, Closed):
+            if not 1 <= step.concurrency <= MOST_CALLERS:
+                raise PlanError(
+                    f"--concurrency {step.concurrency}: expected 1 to {MOST_CALLERS:,} callers"
+                )
+            return
+        if step.rate > HIGHEST_RATE:
+            raise PlanError(
+                f"--rate {step.rate:g}: expected at most {HIGHEST_RATE:,} requests per second"
+            )
+        if step.rate * self.duration < 1:
+            raise PlanError(
+                f"--rate {step.rate:g}: not one request is expected in --duration "
+                f"{self.duration:g}; expected a higher rate or longer steps"
+            )
+        arrivals = step.rate * (self.warm_up + self.duration)
+        if arrivals > MOST_ARRIVALS:
+            raise PlanError(
+                f"--rate {step.rate:g}: these are {arrivals:,.0f} requests in --warm-up "
+                f"{self.warm_up:g} and --duration {self.duration:g}; expected at most "
+                f"{MOST_ARRIVALS:,}: a lower rate or shorter steps"
             )
 
 

@@ -121,6 +121,8 @@ class StepResult:
 
     `answered` and `errors` count requests meant to be sent in the `seconds` measured; `throughput`
     and `rows_per_second` are of answers that came in that time. `latency_ms` is None where none did.
+    `machine_limit` says why the machine was the limit that client and server share, None where it
+    was not, or where the server's CPU time is not known.
     """
 
     concurrency: int | None
@@ -135,6 +137,12 @@ class StepResult:
     server: ServerSide | None
     resources: Resources | None
     client: ClientSide
+    machine_limit: str | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether the figures are less than the server's own."""
+        return self.client.limit is not None or self.machine_limit is not None
 
     @property
     def label(self) -> str:

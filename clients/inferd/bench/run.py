@@ -14,7 +14,7 @@ from typing import Protocol
 
 from inferd.bench.fleet.crew import Attempt, Crew
 from inferd.bench.fleet.fleet import Fleet, Loaded
-from inferd.bench.machine import this_machine, usable_cores
+from inferd.bench.machine import this_machine, usable_cores, usable_cpus
 from inferd.bench.observed.footprint import Footprint
 from inferd.bench.observed.served import Served, served
 from inferd.bench.orders import Connect, Load
@@ -53,6 +53,11 @@ class Run:
         self._stopped = asyncio.Event()
         self._fleet: Fleet | None = None
         self._crew = Crew(plan.processes, usable_cores())
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped.is_set()
 
     def stop(self) -> None:
         """End the step under way: the result has what was measured up to now."""
@@ -138,6 +143,7 @@ class Run:
             transport=fleet.transport,
             seen=seen.served,
             footprint=seen.footprint,
+            cpus=usable_cpus(),
         )
 
     def _order(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import grpc
@@ -20,7 +20,7 @@ from inferd.bench.result import (
     StepResult,
 )
 from inferd.bench.samples import Latency, Measured
-from inferd.bench.verdict import ClientLoad, client_limit
+from inferd.bench.verdict import ClientLoad, client_limit, machine_limit
 
 _CODES: Mapping[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 
@@ -41,8 +41,9 @@ def step_result(
     transport: Literal["core", "aio"],
     seen: Served | None,
     footprint: Footprint | None,
+    cpus: Collection[int],
 ) -> StepResult:
-    """The result of a step whose requests have so many `rows`."""
+    """The result of a step whose requests have so many `rows`, made on the cores `cpus`."""
     load = ClientLoad(
         processes=len(reports),
         cores=max(report.cores for report in reports),
@@ -73,6 +74,14 @@ def step_result(
             late_ms=load.late * 1e3,
             unsent=load.unsent,
             limit=client_limit(load, latency.p99 if latency is not None else 0.0),
+        ),
+        machine_limit=None
+        if footprint is None
+        else machine_limit(
+            sum(report.cores for report in reports),
+            footprint.cores,
+            client_cpus=cpus,
+            server_cpus=footprint.cpus,
         ),
     )
 

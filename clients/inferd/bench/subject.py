@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inferd.bench.observed.footprint import ServerTree, local_port, server_root
+from inferd.bench.observed.footprint import ServerTree, Unseen, server_root
 from inferd.bench.payload import Payload, Wanted, payload_of
 from inferd.bench.plan import PlanError
 from inferd.bench.result import Target
@@ -26,12 +26,12 @@ class Subject:
     """A model that answers, with the request to send and ways to look at its server."""
 
     def __init__(
-        self, client: Client, model: Model, payload: Payload, tree: ServerTree | None
+        self, client: Client, model: Model, payload: Payload, tree: ServerTree | Unseen
     ) -> None:
         self._client = client
         self._model = model
         self.payload = payload
-        self.tree = tree
+        self.tree = tree if isinstance(tree, ServerTree) else None
         self.address = client.address
         self.name = model.name
         self.version = model.version
@@ -39,10 +39,9 @@ class Subject:
         self.notes: list[str] = []
         """What cannot be seen of the server, and why."""
         self._without_statistics = False
-        if tree is None:
-            where = "its process is not visible" if local_port(client.address) else "it is remote"
+        if isinstance(tree, Unseen):
             self.notes.append(
-                f"CPU and memory of the server were not measured: {where}; --server-pid names a "
+                f"CPU and memory of the server were not measured: {tree}; --server-pid names a "
                 "process of this machine"
             )
 
@@ -105,14 +104,18 @@ def find_subject(client: Client, sought: Sought, wanted: Wanted) -> Subject:
     return Subject(client, model, payload, _tree(client.address, sought.server_pid))
 
 
-def _tree(address: str, server_pid: int | None) -> ServerTree | None:
+def _tree(address: str, server_pid: int | None) -> ServerTree | Unseen:
     if server_pid is not None:
         try:
             return ServerTree(server_pid)
         except ProcessLookupError as error:
             raise PlanError(f"--server-pid {server_pid}: {error}") from error
-    found = server_root(address)
-    return None if found is None else ServerTree(found)
+    try:
+        return ServerTree(server_root(address))
+    except Unseen as error:
+        return error
+    except ProcessLookupError:
+        return Unseen("its process has ended")
 
 
 def _names(client: Client) -> list[str]:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from inferd.bench.observed.footprint import ServerTree, local_port, root_of, server_root
+from inferd.bench.observed.footprint import (
+    ServerTree,
+    Unseen,
+    local_port,
+    root_of,
+    server_root,
+)
 
 LISTENER = """
 import socket, sys
@@ -44,6 +52,33 @@ def test_the_root_is_found_from_the_port(server: tuple[int, int]) -> None:
     assert server_root(f"localhost:{port}") == pid
 
 
+@pytest.mark.parametrize("name", ["docker-proxy", "sshd", "socat", "kubectl"])
+def test_a_proxy_is_not_the_server(name: str, tmp_path: Path) -> None:
+    """What it uses says nothing about the server that it stands for; the reason names it."""
+    # A process's name, as the kernel has it, is the file that it was started from.
+    program = tmp_path / name
+    program.symlink_to(sys.executable)
+    command = [str(program), "-c", LISTENER]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with pytest.raises(Unseen, match=rf"{name} \(process {process.pid}\) listens"):
+            server_root(f"127.0.0.1:{port}")
+        process.communicate()
+
+
+def test_the_reason_is_told_where_nothing_is_seen() -> None:
+    """Another machine's server, or a port at which nobody of this user listens."""
+    with pytest.raises(Unseen, match="it is remote"):
+        server_root("example.com:8001")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(Unseen, match="its process is not visible"):
+            server_root(f"127.0.0.1:{bound.getsockname()[1]}")
+
+
 def test_the_tree_is_watched(server: tuple[int, int]) -> None:
     """Memory of both processes is in it."""
     tree = ServerTree(server[0])
@@ -53,6 +88,7 @@ def test_the_tree_is_watched(server: tuple[int, int]) -> None:
     found = watch.footprint()
     assert found.processes == 2
     assert found.rss > 5_000_000
+    assert found.cpus == os.sched_getaffinity(0)
     assert found.pss is not None
     assert found.pss <= found.rss
     assert str(server[0]) in tree.description

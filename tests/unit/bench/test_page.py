@@ -62,6 +62,15 @@ def test_it_has_the_curve_and_the_figures(result: Result, step: StepResult) -> N
         assert word in page
 
 
+def test_a_step_that_the_machine_limited_is_marked(result: Result, step: StepResult) -> None:
+    """Its row stands out, and the remarks say why."""
+    fine = replace(step, client=replace(step.client, limit=None))
+    full = replace(fine, machine_limit="client and server share it")
+    page = to_html(replace(result, steps=(fine, full)))
+    assert page.count('<tr class="limit">') == 1
+    assert "THE MACHINE WAS THE LIMIT: client and server share it" in page
+
+
 def test_a_run_without_answers_has_a_page(result: Result, step: StepResult) -> None:
     """An empty curve is no reason to fail."""
     bare = replace(step, latency_ms=None, server=None, resources=None)

@@ -81,6 +81,16 @@ def test_steps_are_callers_or_rates() -> None:
         ({"connections": 0}, "--connections 0"),
         ({"processes": 0}, "--processes 0"),
         ({"steps": (Open(0.1),)}, "--rate 0.1: not one request"),
+        ({"steps": (Closed(0),)}, "--concurrency 0: expected 1 to 100,000"),
+        ({"steps": (Closed(1), Closed(100_001))}, "--concurrency 100001: expected 1 to 100,000"),
+        ({"steps": (Closed(10**9),)}, "--concurrency 1000000000: expected"),
+        ({"steps": (Open(1e9),)}, "--rate 1e+09: expected at most 1,000,000 requests per second"),
+        (
+            {"steps": (Open(1e6),), "duration": 49, "warm_up": 2},
+            "--rate 1e+06: these are 51,000,000 requests in --warm-up 2 and --duration 49",
+        ),
+        ({"connections": 1001}, "--connections 1001: expected 1 to 1,000"),
+        ({"processes": 65}, "--processes 65: expected 1 to 64"),
     ],
 )
 def test_a_senseless_plan_is_refused(settings: dict[str, Any], told: str) -> None:
@@ -88,6 +98,13 @@ def test_a_senseless_plan_is_refused(settings: dict[str, Any], told: str) -> Non
     with pytest.raises(PlanError) as caught:
         Plan(**{"steps": (Closed(1),), **settings})
     assert str(caught.value).startswith(told)
+
+
+def test_the_largest_plan_is_taken() -> None:
+    """Bounds are within what is refused, not outside."""
+    steps = (Closed(100_000), Open(1e6))
+    plan = Plan(steps, duration=49.0, warm_up=1.0, connections=1000, processes=64)
+    assert plan.steps == steps
 
 
 def test_processes_are_a_number_or_auto() -> None:

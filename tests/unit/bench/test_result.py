@@ -14,8 +14,15 @@ from inferd.bench.result import Result, StepResult, from_json, to_json
 def test_json_gives_back_the_result(result: Result, step: StepResult) -> None:
     """Everything survives, also what was not measured."""
     bare = replace(step, concurrency=None, rate=0.5, latency_ms=None, server=None, resources=None)
-    both = replace(result, steps=(step, bare))
+    both = replace(result, steps=(replace(step, machine_limit="all cores used"), bare))
     assert from_json(to_json(both)) == both
+
+
+def test_a_result_of_before_is_read(result: Result) -> None:
+    """Documents written before the machine's limit was told have none."""
+    document = json.loads(to_json(result))
+    del document["steps"][0]["machine_limit"]
+    assert from_json(json.dumps(document).encode()) == result
 
 
 def test_the_format_has_a_number(result: Result) -> None:

@@ -29,6 +29,19 @@ def test_it_says_when_the_client_was_the_limit(result: Result, step: StepResult)
     assert "THE CLIENT" not in "\n".join(lines(replace(result, steps=(fine,))))
 
 
+def test_it_says_when_the_machine_was_the_limit(result: Result, step: StepResult) -> None:
+    """The same, for a client and a server that take each other's cores."""
+    client = replace(step.client, limit=None)
+    full = replace(step, client=client, machine_limit="client and server share it")
+    told = "\n".join(lines(replace(result, steps=(full,))))
+    assert "at 128 callers: THE MACHINE WAS THE LIMIT: client and server share it" in told
+    assert " 97%!" in told
+    fine = replace(full, machine_limit=None)
+    told = "\n".join(lines(replace(result, steps=(fine,))))
+    assert "THE MACHINE" not in told
+    assert " 97%!" not in told
+
+
 def test_errors_and_notes_are_told(result: Result) -> None:
     """By code, with the first message on one line."""
     told = lines(result)

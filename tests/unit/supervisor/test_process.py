@@ -12,7 +12,12 @@ import psutil
 import pytest
 
 from inferd.core.link.messages import FromWorker, LoadingFailed, OpenLink, StopWorker, ToWorker
-from inferd.server.supervisor.replicas.process import ChildProcess, Exit, python
+from inferd.server.supervisor.replicas.process import (
+    KEEP_MEMORY,
+    ChildProcess,
+    Exit,
+    python,
+)
 
 BOUND = 20.0
 
@@ -80,6 +85,17 @@ async def test_it_is_told_its_parent_and_has_its_own_group() -> None:
         "say(repr(sys.stdin.read()))"
     )
     assert [await child.hear() for _ in range(3)] == [str(os.getpid()), "True", "''"]
+    await child.end()
+
+
+async def test_it_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets malloc's variables, of which what the operator set has the last word."""
+    own, ours = KEEP_MEMORY
+    monkeypatch.setenv(own, "12345")
+    monkeypatch.delenv(ours, raising=False)
+    child = Child(f"say(os.environ[{own!r}]); say(os.environ[{ours!r}])")
+    assert [await child.hear() for _ in range(2)] == ["12345", KEEP_MEMORY[ours]]
+    assert ours not in os.environ
     await child.end()
 
 

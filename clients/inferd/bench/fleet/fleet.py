@@ -57,9 +57,14 @@ class Fleet:
 
     async def grow(self, count: int) -> None:
         """Have at least `count` processes, connected; raises `FleetError`."""
-        new = range(len(self._clients), count)
-        started = [await _Client.start(self._folder / f"client-{at}.log") for at in new]
-        self._clients += started
+        known = len(self._clients)
+        for at in range(known, count):
+            try:
+                client = await _Client.start(self._folder / f"client-{at}.log")
+            except OSError as error:
+                raise FleetError(f"client process {at + 1} cannot be started: {error}") from error
+            self._clients.append(client)  # at once: whatever comes next, it is ended
+        started = self._clients[known:]
         for client in started:
             client.order(self._connect)
         for client in started:
@@ -111,8 +116,7 @@ class Fleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for client in self._clients:
-            await client.end()
+        await asyncio.gather(*(client.end() for client in self._clients))
 
 
 class _Client:

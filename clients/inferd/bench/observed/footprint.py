@@ -22,6 +22,19 @@ _NOT_SERVERS = frozenset(
 )
 """Whatever starts servers but is none: the tree of a server ends below these."""
 
+_PASS_CALLS_ON = frozenset(
+    (
+        *("docker-proxy", "rootlessport", "slirp4netns", "pasta", "gvproxy", "wslrelay"),
+        *("ssh", "sshd", "sshd-session", "autossh", "kubectl", "cloudflared"),
+        *("socat", "ncat", "haproxy", "nginx", "envoy", "traefik", "caddy"),
+    )
+)
+"""Whatever listens in a server's place: what these use is not what the server uses."""
+
+
+class Unseen(LookupError):
+    """The server's processes cannot be watched; the message says why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
@@ -29,12 +42,14 @@ class Footprint:
 
     `cores` is CPU time per second. `rss` is the highest sum of resident memory sampled, in bytes,
     which counts shared pages once per process; `pss` shares them out, None where it is not readable.
+    `cpus` are the cores that the first of them may run on, none where that is not known.
     """
 
     processes: int
     cores: float
     rss: int
     pss: int | None
+    cpus: frozenset[int] = frozenset()
 
 
 class ServerTree:
@@ -59,6 +74,13 @@ class ServerTree:
     def watch(self) -> Watch:
         """Begin a window."""
         return Watch(self)
+
+    def cpus(self) -> frozenset[int]:
+        """The cores that its first process may run on; none where it has ended."""
+        try:
+            return frozenset(self._root.cpu_affinity() or ())
+        except psutil.Error:
+            return frozenset()
 
     def processes(self) -> list[psutil.Process]:
         """All that live now."""
@@ -98,28 +120,40 @@ class Watch:
         shares = [_pss(each) for each in processes]
         pss = sum(each for each in shares if each is not None)
         readable = bool(shares) and None not in shares
-        return Footprint(len(processes), self._cores, self._rss, pss if readable else None)
+        return Footprint(
+            processes=len(processes),
+            cores=self._cores,
+            rss=self._rss,
+            pss=pss if readable else None,
+            cpus=self._tree.cpus(),
+        )
 
 
-def server_root(address: str) -> int | None:
+def server_root(address: str) -> int:
     """The process id at the root of the server that listens at `address`.
 
-    None where that is another machine's, no TCP port, or not visible to this user.
+    Raises `Unseen` where that is another machine's, no TCP port, not visible to this user, or
+    where a proxy listens for a server that may be anywhere.
     """
     port = local_port(address)
     if port is None:
-        return None
+        raise Unseen("it is remote")
     try:
         sockets = psutil.net_connections(kind="tcp")
     except psutil.AccessDenied:
-        return None
+        sockets = []
     listening = {
         each.pid
         for each in sockets
         if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port
     }
-    roots = {root_of(pid) for pid in listening if pid is not None}
-    return min(roots, default=None)
+    visible = {pid for pid in listening if pid is not None}
+    for pid in visible:
+        if (name := _name(pid)) in _PASS_CALLS_ON:
+            raise Unseen(f"{name} (process {pid}) listens and passes calls on to it")
+    if not visible:
+        raise Unseen("its process is not visible")
+    return min(map(root_of, visible))
 
 
 def local_port(address: str) -> int | None:
@@ -151,7 +185,18 @@ def root_of(pid: int) -> int:
 
 
 def _starts_servers(process: psutil.Process) -> bool:
-    return process.name().lstrip("-").split(":")[0] in _NOT_SERVERS
+    return _program(process) in _NOT_SERVERS
+
+
+def _program(process: psutil.Process) -> str:
+    return process.name().lstrip("-").split(":")[0]
+
+
+def _name(pid: int) -> str:
+    try:
+        return _program(psutil.Process(pid))
+    except psutil.Error:
+        return ""
 
 
 def _cpu_times(processes: Collection[psutil.Process]) -> dict[int, float]:

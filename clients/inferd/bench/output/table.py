@@ -33,7 +33,7 @@ def result_lines(result: Result) -> Iterator[str]:
 
 
 def remarks(result: Result) -> list[str]:
-    """What the figures alone do not tell: errors, whether the client was the limit, and notes."""
+    """What the figures alone do not tell: errors, whether client or machine was the limit, and notes."""
     told: list[str] = []
     for step in result.steps:
         where = f"at {step.label}" if step.rate else f"at {step.label} callers"
@@ -43,6 +43,8 @@ def remarks(result: Result) -> list[str]:
         ]
         if step.client.limit is not None:
             told.append(f"{where}: THE CLIENT WAS THE LIMIT, not the server: {step.client.limit}")
+        if step.machine_limit is not None:
+            told.append(f"{where}: THE MACHINE WAS THE LIMIT: {step.machine_limit}")
         told += _backlog(where, step)
         if not step.throughput and step.answered:
             told.append(f"{where}: no answer came in time; try a longer --duration")
@@ -102,7 +104,7 @@ def _client_columns(result: Result) -> list[tuple[str, _Cell]]:
         ("max", latency("max")),
         ("mean", latency("mean")),
         ("errors", lambda step: str(step.failed)),
-        ("client", lambda step: f"{step.client.cores:.0%}{'!' * (step.client.limit is not None)}"),
+        ("client", lambda step: f"{step.client.cores:.0%}{'!' * step.limited}"),
     ]
     return columns
 

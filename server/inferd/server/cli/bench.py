@@ -75,8 +75,9 @@ def bench(
     - inferd bench bert --address triton:8001 --shape tokens=1,128 --rows 8 --stream
 
     A SWEEP is a list (1,2,8) or a range: 1:32 doubles, 100:500:100 adds. Without one, 1 to 32
-    callers are tried. Latency counts from when a request was meant to be sent, so a stall is seen
-    by all who would have called meanwhile.
+    callers are tried. At a rate, latency counts from when a request was due, so a stall is seen by
+    all who would have called meanwhile; callers who wait for their answers send nothing meanwhile,
+    so a stall is seen once by each.
 
     Args:
         model: Name of the model.
@@ -118,6 +119,8 @@ def bench(
         with connect(address, timeout=30.0, retries=False) as client:
             subject = find_subject(client, sought, wanted)
             result = asyncio.run(_conduct(plan, subject))
+    except asyncio.CancelledError:
+        return _INTERRUPTED
     except InferenceError as error:
         return complain("bench", error.message, FAILED)
     except FleetError as error:
@@ -130,16 +133,22 @@ def bench(
 
 
 async def _conduct(plan: Plan, subject: Subject) -> Result:
-    """The result; the first Ctrl-C ends it early, the second one at once."""
-    loop = asyncio.get_running_loop()
+    """The result; the first Ctrl-C or SIGTERM ends it early, the second one at once.
+
+    At once, too, the client processes are ended and their files removed.
+    """
+    loop, work = asyncio.get_running_loop(), asyncio.current_task()
+    assert work is not None
     with RunProgress(plan, sys.stderr) as progress:
         run = Run(plan, subject, progress)
 
         def interrupt() -> None:
+            if run.stopped and not work.cancelling():
+                work.cancel()
             run.stop()
-            loop.remove_signal_handler(signal.SIGINT)
 
-        loop.add_signal_handler(signal.SIGINT, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupt)
         return await run.conduct()
 
 

@@ -189,6 +189,7 @@ class Library:
         self._current[name, number] = deployment
         deployment.announce(self._gateways.up)
         await deployment.complete(self._slots)
+        await self._gateways.settled()  # or one that hangs would keep the worker from being reached
         with suppress(TimeoutError):  # its state tells why; meanwhile the others serve
             async with asyncio.timeout(self._terms.workers.load_timeout):
                 await deployment.attached.wait()

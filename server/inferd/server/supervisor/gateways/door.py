@@ -164,9 +164,7 @@ class Door:
                 _log.info("gateway listens", name=self.name, address=address, gateway=self.pid)
                 if self._opened is not None and not self._opened.done():
                     self._opened.set_result(address)
-                self._events.gateway_up(self)
-                # Only now: a call before would hear of models that are not there.
-                self.send(OpenDoor())
+                self._introduce()
             case ListenFailed(reason):
                 if self._opened is None:
                     _log.error(
@@ -176,6 +174,20 @@ class Door:
                     self._opened.set_exception(ListenError(f"{reason}; {ADVICE}"))
             case _:
                 self._events.gateway_said(self, message)
+
+    def _introduce(self) -> None:
+        try:
+            self._events.gateway_up(self)
+        except Exception as error:  # whatever it was: half told, it must not accept calls
+            _log.error(
+                "gateway could not be told what is served and is replaced",
+                name=self.name,
+                error=f"{type(error).__name__}: {error}",
+            )
+            self.replace()
+            return
+        # Only now: a call before would hear of models that are not there.
+        self.send(OpenDoor())
 
     def _died(self, ended: Exit) -> None:
         self._process = None

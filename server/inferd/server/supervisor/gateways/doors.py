@@ -27,6 +27,7 @@ from inferd.server.supervisor.gateways.census import Census
 from inferd.server.supervisor.gateways.door import ADVICE, Door, DoorEvents, ListenError
 from inferd.server.supervisor.gateways.port import is_free
 from inferd.server.supervisor.gateways.roll_call import RollCall
+from inferd.server.supervisor.gateways.rounds import Rounds
 from inferd.server.supervisor.replicas.restart import RestartPolicy
 
 FOLLOW_BOUND = 30.0
@@ -72,6 +73,7 @@ class Doors:
         )
         self._roll = RollCall[Door]()
         self._census = Census()
+        self._reports = Rounds[Door](self._have_report)
         self._asking: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -113,9 +115,7 @@ class Doors:
 
         Exact, up to what gateways had counted and not reported when they died.
         """
-        asked = [door for door in self.up if door is not without]
-        for door in await self._roll.call(asked, _ask_to_report, COUNTS_BOUND):
-            _log.warning("gateway does not report its counts; its last ones stand", name=door.name)
+        await self._reports.join(door for door in self.up if door is not without)
         return self._census.total(without)
 
     async def drain(self, grace: float) -> None:
@@ -155,6 +155,12 @@ class Doors:
                 self._start(self._tell_counts(gateway, gateway.answer(), ask))
             case _:
                 self._events.gateway_said(gateway, message)
+
+    async def _have_report(self, doors: frozenset[Door]) -> None:
+        # One that has died since is asked nothing: what its successor counts came later.
+        asked = [door for door in self.up if door in doors]
+        for door in await self._roll.call(asked, _ask_to_report, COUNTS_BOUND):
+            _log.warning("gateway does not report its counts; its last ones stand", name=door.name)
 
     async def _tell_counts(
         self, gateway: Door, answer: Callable[[ToGateway], None], ask: int

@@ -23,13 +23,14 @@ Received = TypeVar("Received")
 
 _log = get_logger(__name__)
 
-_KEEP_MEMORY = {
+KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
 """glibc's allocator gives large blocks back to the kernel and faults them in again, page by page,
 for the next message: a third of a gateway's time for a 600 KB tensor, and half of a model's page
-faults. What is freed stays with the child instead, up to 256 MiB. mallopt(3) has the variables.
+faults. What is freed stays with the child instead: up to 256 MiB per arena of malloc, of which
+each thread that allocates much has one, not per process. mallopt(3) has the variables.
 """
 
 
@@ -92,7 +93,7 @@ class ChildProcess(Generic[Sent, Received]):
             process = subprocess.Popen(
                 [*command, "--control-fd", str(theirs.fileno()), "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
-                env={**_KEEP_MEMORY, **os.environ},  # what the operator set has the last word
+                env={**KEEP_MEMORY, **os.environ},  # what the operator set has the last word
                 pass_fds=(theirs.fileno(),),
                 # Ctrl-C in the terminal is for the supervisor alone: it decides what ends when.
                 process_group=0,
