@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -266,6 +267,7 @@ async def test_one_that_does_not_report_is_left_out(
         assert await executions(stage, 1, by=ONE) == 40
         other = stage.gateway(TWO)
         other.suspend()
+        os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)  # until all its threads stand
         stage.say(report(41), by=TWO)
         assert await executions(stage, 2, by=ONE) == 40
         other.resume()
