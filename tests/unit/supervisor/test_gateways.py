@@ -267,7 +267,8 @@ async def test_one_that_does_not_report_is_left_out(
         assert await executions(stage, 1, by=ONE) == 40
         other = stage.gateway(TWO)
         other.suspend()
-        os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)  # until all its threads stand
+        # Until all its threads stand.
+        await asyncio.to_thread(os.waitid, os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)
         stage.say(report(41), by=TWO)
         assert await executions(stage, 2, by=ONE) == 40
         other.resume()
