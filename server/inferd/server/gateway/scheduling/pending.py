@@ -13,7 +13,7 @@ OutputLayout = tuple[tuple[str, tuple[int, ...]], ...]
 """Datatype and row shape (whole shape where the lane does not batch) of each output."""
 
 
-class Piece:
+class Piece(ABC):
     """Rows that are executed together: a whole request, or a part of one that was split.
 
     `rows` is 1 where the lane does not batch. `buffers` follow the signature's inputs.
@@ -30,12 +30,12 @@ class Piece:
         self.nbytes = nbytes
 
     @property
+    @abstractmethod
     def pending(self) -> Pending:
         """The request that the rows belong to."""
-        raise NotImplementedError
 
 
-class Pending(Piece, ABC):
+class Pending(Piece):
     """One request until it is settled: answered, failed or given up by its caller.
 
     It is its own piece unless it is split. Times are monotonic seconds. `queued` counts its pieces
