@@ -19,6 +19,7 @@ import psutil
 from inferd.core import settings
 from inferd.core.link.messages import (
     CommandAnswer,
+    CountsReport,
     FromGateway,
     PublishModel,
     RepositoryCommand,
@@ -109,6 +110,19 @@ class Stage:
     def say(self, message: FromGateway, *, by: str = "gateway") -> None:
         """Have the gateway of this name say this."""
         self._gateways[by].send(msgspec.msgpack.encode(message))
+
+    async def report(self, message: CountsReport, *, by: str) -> None:
+        """Have a gateway report, and return when the supervisor has heard it."""
+        self.say(message, by=by)
+        await self.heard(message, by=by)
+
+    async def heard(self, message: CountsReport, *, by: str) -> None:
+        """Return when the supervisor has heard this of a gateway."""
+        doors = self.supervisor._doors
+        (door,) = [each for each in doors.up if each.name == by]
+        async with asyncio.timeout(BOUND):
+            while tuple(doors._census._living.get(door, ())) != message.counts:  # noqa: ASYNC110  # nothing tells
+                await asyncio.sleep(0)
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes that live."""

@@ -244,8 +244,8 @@ async def executions(stage: Stage, ask: int, *, by: str) -> int:
 async def test_counts_of_others_are_added_up(tmp_path: Path) -> None:
     """Without those of the gateway that asks; those of one that died stay."""
     async with pair(tmp_path) as stage:
-        stage.say(report(3), by=ONE)
-        stage.say(report(40), by=TWO)
+        await stage.report(report(3), by=ONE)
+        await stage.report(report(40), by=TWO)
         assert await executions(stage, 1, by=ONE) == 40
         assert await executions(stage, 1, by=TWO) == 3
         stage.told_to[ONE].clear()
@@ -253,7 +253,7 @@ async def test_counts_of_others_are_added_up(tmp_path: Path) -> None:
         await stage.expect(OpenDoor, to=ONE)
         assert await executions(stage, 1, by=ONE) == 43
         assert await executions(stage, 2, by=TWO) == 3
-        stage.say(report(5), by=ONE)
+        await stage.report(report(5), by=ONE)
         assert await executions(stage, 3, by=TWO) == 8
 
 
@@ -263,7 +263,7 @@ async def test_one_that_does_not_report_is_left_out(
     """Its last report stands; whoever asks does not wait for long."""
     monkeypatch.setattr(doors, "COUNTS_BOUND", 0.1)
     async with pair(tmp_path) as stage:
-        stage.say(report(40), by=TWO)
+        await stage.report(report(40), by=TWO)
         assert await executions(stage, 1, by=ONE) == 40
         other = stage.gateway(TWO)
         other.suspend()
@@ -272,6 +272,7 @@ async def test_one_that_does_not_report_is_left_out(
         stage.say(report(41), by=TWO)
         assert await executions(stage, 2, by=ONE) == 40
         other.resume()
+        await stage.heard(report(41), by=TWO)
         assert await executions(stage, 3, by=ONE) == 41
 
 
