@@ -101,6 +101,23 @@ def test_a_door_that_never_rests_holds_a_batch_for_a_bounded_time(scene: Scene) 
     assert scene.instance.outstanding == 1
 
 
+def test_what_comes_to_an_empty_queue_is_held_no_longer(scene: Scene) -> None:
+    """The time is watched though nothing waits when the last batch ends."""
+    scene.send()
+    scene.send()
+    scene.send()
+    scene.answer()
+    scene.dispatcher.lull.idle = False
+    scene.clock.now += 0.010
+    scene.answer()
+    scene.send()
+    assert scene.instance.outstanding == 0
+    assert scene.dispatcher._timeout() == pytest.approx(0.005)
+    scene.clock.now += 0.006
+    scene.dispatcher._ring()
+    assert scene.instance.outstanding == 1
+
+
 def test_callers_are_asked_after_once_they_have_waited(scene: Scene) -> None:
     """At once where nothing is known of the model yet; later ones only if they wait."""
     first = scene.send()

@@ -191,7 +191,7 @@ class Deployment:
         """When `dispatch` has something to do without a new message, in monotonic seconds."""
         # Seen from when it last looked: what has come due since is still to be given away.
         event = self._queue.next_event(self._looked)
-        if self._held_until and self._queue.size:
+        if self._held_until:  # with nothing waiting, too: what comes next is held as well
             event = min(event, self._held_until)
         return min(event, self._unanswered.next_event())
 
