@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,7 +20,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from inferd.protos import oip_pb2 as oip
 from support.calls import Begun, begin, call
-from support.repository import write_code, write_scale
+from support.gate import Gate
+from support.repository import write_scale
 from support.server import Server
 
 ROW = np.array([[1, 2, 3, 4]], np.float32)
@@ -267,30 +267,19 @@ def test_a_killed_gateway_costs_its_own_calls_only(tmp_path: Path) -> None:
 def test_calls_in_flight_at_every_gateway_are_answered_when_the_server_stops(
     tmp_path: Path,
 ) -> None:
-    """SIGTERM while one gateway's batch computes and another's waits in the worker."""
-    gate = tmp_path / "gate"
-    write_code(
-        tmp_path / "models" / "gated",
-        f"""
-        import os
-        class Gated(Model):
-            def predict(self, x):
-                if x.sum() > 0:
-                    with open({str(gate)!r}, "w"):  # a pipe: waits until the test reads
-                        pass
-                return x
-        """,
-    )
-    os.mkfifo(gate)
+    """SIGTERM while one gateway's batch computes and another's call waits for the worker."""
     options = ("--trust", "gated", "--gateways", "2")
-    with Server(tmp_path, [tmp_path / "models"], *options) as server:
+    with (
+        Gate(tmp_path, tmp_path / "models") as gate,
+        Server(tmp_path, [tmp_path / "models"], *options) as server,
+    ):
         with connections(server, 0, 1) as channels:
             begun = [infer(channel, "gated") for channel in channels]
-            with gate.open("rb") as opened:  # returns when a batch is being executed
-                server.process.send_signal(signal.SIGTERM)
-                opened.read()
-            with gate.open("rb") as opened:
-                opened.read()
+            for channel in channels:  # what is asked later on a connection is also heard later
+                assert call(channel, b"", "ServerReady").code is grpc.StatusCode.OK
+            gate.wait()
+            server.process.send_signal(signal.SIGTERM)
+            gate.let_go(2)
             assert [factor(each) for each in begun] == [1.0, 1.0]
             assert server.process.wait(30) == 0
         server.ended_well = True

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from inferd.client import LoadFailed, ModelNotFound, ModelNotReady, connect
-from support.repository import write_code, write_scale
+from support.gate import Gate
+from support.repository import write_scale
 from support.server import Server
 
 ROW = np.array([[1, 2, 3, 4]], np.float32)
@@ -80,30 +81,17 @@ def test_an_unloaded_model_is_listed_and_comes_back(tmp_path: Path) -> None:
 
 def test_calls_in_flight_are_answered_when_the_server_stops(tmp_path: Path) -> None:
     """SIGTERM while a batch computes: its callers get their answers, then everything ends."""
-    gate = tmp_path / "gate"
-    write_code(
-        tmp_path / "models" / "gated",
-        f"""
-        import os
-        class Gated(Model):
-            def predict(self, x):
-                if x.sum() > 0:
-                    with open({str(gate)!r}, "w"):  # a pipe: waits until the test reads
-                        pass
-                return x
-        """,
-    )
-    import os
-
-    os.mkfifo(gate)
-    with Server(tmp_path, [tmp_path / "models"], "--trust", "gated") as server:
+    with (
+        Gate(tmp_path, tmp_path / "models") as gate,
+        Server(tmp_path, [tmp_path / "models"], "--trust", "gated") as server,
+    ):
         with connect(server.address, retries=False) as client:
             answers: list[object] = []
             caller = threading.Thread(target=lambda: answers.append(client.model("gated")(ROW)))
             caller.start()
-            with gate.open("rb") as opened:  # returns when the batch is being executed
-                server.process.send_signal(signal.SIGTERM)
-                opened.read()
+            gate.wait()
+            server.process.send_signal(signal.SIGTERM)
+            gate.let_go()
             caller.join(20)
             assert server.process.wait(20) == 0
         server.ended_well = True
