@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import inf
 
 from inferd.core.link.messages import BatchDone, OutputOverflow
-from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.deployment import Deployment
+from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.statistics import Statistics

@@ -210,3 +210,32 @@ def test_a_worker_cannot_point_outside_its_slot(scene: Scene, offset: int) -> No
     outcome = instance.conclude(BatchDone(instance._last, outputs, 0, 0, 0))
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, OutputInvalid)
+
+
+def test_quick_parts_of_one_request_go_to_the_worker_together(scene: Scene) -> None:
+    """As many as take 8 ms by the last batch's time; each counts as the execution that it is."""
+    instance, worker = scene.attach()
+    worker.times = (0, 2_000_000, 0)  # nanoseconds, for whatever it is given
+    pending = scene.send(lane(4), 26)
+    while not scene.deployment.idle:
+        scene.read(instance)
+    assert pending.answer == ((("INT8", (1,)),), [bytes(26)])
+    assert worker.batches == [4, 16, 6]  # 2 ms; four of 2 ms; two at 0.5 ms
+    statistics = scene.deployment.statistics
+    assert (statistics.inference_count, statistics.execution_count) == (26, 7)
+    assert {rows: each.compute_infer.count for rows, each in statistics.batches.items()} == {
+        4: 6,
+        2: 1,
+    }
+    assert statistics.compute_infer.count == 1
+    assert statistics.compute_infer.ns == pytest.approx(6_000_000, abs=10)
+
+
+def test_slow_parts_of_one_request_go_one_by_one(scene: Scene) -> None:
+    """Whoever else waits is to get a turn in between."""
+    instance, worker = scene.attach()
+    worker.times = (0, 5_000_000, 0)
+    scene.send(lane(4), 12)
+    while not scene.deployment.idle:
+        scene.read(instance)
+    assert worker.batches == [4, 4, 4]

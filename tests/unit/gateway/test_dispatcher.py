@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.deployment import Deployment
+from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance
 from inferd.server.gateway.scheduling.statistics import Statistics

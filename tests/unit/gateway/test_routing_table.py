@@ -6,7 +6,8 @@ import pytest
 
 from inferd.core.link.messages import PublishModel, VersionState
 from inferd.server.gateway.routing.table import RoutingTable, check_name
-from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.deployment import Deployment
+from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.errors import InvalidRequest, ModelNotFound, ModelNotReady, VersionNotFound
 from inferd.wire.signature import Signature

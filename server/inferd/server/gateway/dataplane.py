@@ -12,7 +12,8 @@ from inferd.server.gateway.admission.forms import Forms
 from inferd.server.gateway.admission.parameters import read_parameters
 from inferd.server.gateway.admission.plan import Plan
 from inferd.server.gateway.routing.table import RoutingTable
-from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo, Superseded
+from inferd.server.gateway.scheduling.deployment import Deployment, Superseded
+from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane

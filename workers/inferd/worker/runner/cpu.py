@@ -10,7 +10,8 @@ from inferd.core.link.messages import BatchDone, BatchFailed, OutputOverflow, Ru
 from inferd.worker.faults import model_fault, own_fault
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.runner.execution import Failed
-from inferd.worker.runner.outputs import OutputCheck, Part, laid_out
+from inferd.worker.runner.outputs import Part, laid_out
+from inferd.worker.runner.steps import Steps
 from inferd.worker.tensors import SlotMemory
 
 
@@ -22,8 +23,7 @@ class CpuRunner:
 
     def __init__(self, model: LoadedModel) -> None:
         self._name = model.name
-        self._run = model.execute
-        self._check = OutputCheck(model.name, model.signature).check
+        self._run = Steps(model).run
 
     def launch(self, memory: SlotMemory, batch: RunBatch) -> CpuExecution | Failed:
         """Run the batch and copy its outputs, if they fit in the room it has for them."""
@@ -34,9 +34,7 @@ class CpuRunner:
             return Failed(batch.batch, own_fault(error, "reading a batch"))
         read = perf_counter_ns()
         try:
-            values = self._run(inputs, batch.parameters)
-            self._check(values, tuple([None if s is None else s.shape for s in batch.inputs]))
-            parts, nbytes = laid_out(values)
+            parts, nbytes = laid_out(self._run(batch, inputs))
         except BaseException as error:
             return Failed(batch.batch, model_fault(error, self._name))
         ran = perf_counter_ns()

@@ -12,7 +12,8 @@ from inferd.worker.faults import is_device_lost, model_fault, own_fault
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.model import Value
 from inferd.worker.runner.execution import Failed
-from inferd.worker.runner.outputs import OutputCheck, Part, laid_out
+from inferd.worker.runner.outputs import Part, laid_out
+from inferd.worker.runner.steps import Steps
 from inferd.worker.tensors import SlotMemory
 
 
@@ -32,8 +33,7 @@ class CudaRunner:
 
     def __init__(self, model: LoadedModel, device: torch.device) -> None:
         self._name = model.name
-        self._run = model.execute
-        self._check = OutputCheck(model.name, model.signature).check
+        self._run = Steps(model).run
         self._device = device
         self._copy_in = torch.cuda.Stream(device)
         self._compute = torch.cuda.Stream(device)
@@ -51,9 +51,7 @@ class CudaRunner:
             self._settle(error)
             return Failed(batch.batch, own_fault(error, "copying a batch to the device"))
         try:
-            values = self._compute_on(inputs, batch, marks)
-            self._check(values, tuple([None if s is None else s.shape for s in batch.inputs]))
-            parts, nbytes = laid_out(values)
+            parts, nbytes = laid_out(self._compute_on(inputs, batch, marks))
         except BaseException as error:
             self._settle(error)
             return Failed(batch.batch, model_fault(error, self._name))
@@ -114,7 +112,7 @@ class CudaRunner:
         self._compute.wait_event(marks.copied_in)
         with torch.cuda.stream(self._compute):
             marks.computing.record()
-            values = list(self._run(inputs, batch.parameters))
+            values = list(self._run(batch, inputs))
             marks.computed.record()
         return values
 

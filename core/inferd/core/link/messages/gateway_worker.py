@@ -32,7 +32,7 @@ class CloseArena(Message, frozen=True):
 
 
 class RunBatch(Message, frozen=True):
-    """Run the model once.
+    """Run the model: once, or on `step` rows after another where that is not 0.
 
     `inputs` follow the signature's order, None for an optional one that was left out. The worker
     may write its outputs into `output_bytes` bytes from `output_offset` on, 64-byte aligned each.
@@ -44,6 +44,7 @@ class RunBatch(Message, frozen=True):
     output_offset: int
     output_bytes: int
     parameters: dict[str, ParameterValue] | None = None
+    step: int = 0
 
 
 class GrantOutput(Message, frozen=True):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import inf
 
-from inferd.core.link.messages import OutputOverflow, Pinning
+from inferd.core.link.messages import OutputOverflow
 from inferd.core.link.sockets import PeerGone
+from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance, rows_of
 from inferd.server.gateway.scheduling.pending import Pending, Piece
 from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.server.gateway.scheduling.tally import Tally
+from inferd.server.gateway.scheduling.tally import Tally, share
 from inferd.server.gateway.scheduling.unanswered import UNANSWERED, Unanswered
 from inferd.wire.errors import (
     ArenaFull,
@@ -22,31 +22,18 @@ from inferd.wire.errors import (
     ServingError,
     WorkerLost,
 )
-from inferd.wire.signature import Signature
 from inferd.wire.tensors import Buffer
 
 RESTART_HINT = 1.0
 """Seconds after which a caller of a lost worker may try again: about what a reload takes."""
 
-
 PATIENCE = 0.5
 """Of the last batch's time, there and back: so long may the next one be held at most."""
 
+_STRETCH_NS = 8_000_000
+"""So long may the executions last that are asked for at once: nobody else gets a turn meanwhile."""
 
-@dataclass(frozen=True, slots=True)
-class DeploymentInfo:
-    """What a deployment serves and within which limits."""
-
-    number: int
-    model: str
-    version: int
-    platform: str
-    signature: Signature
-    takes_parameters: bool
-    max_queue_size: int
-    max_queue_delay: float
-    instances: tuple[Pinning, ...]
-    preferred_batch_size: int = 0
+_MOST_PARTS = 16
 
 
 class Superseded(Exception):
@@ -78,6 +65,9 @@ class Deployment:
         self._crowded = False
         self._unanswered = Unanswered()
         self._delays = info.max_queue_delay > 0
+        # On a device of its own, batches in messages of their own overlap copying and computing.
+        self._steps = all(each.device == "cpu" for each in info.instances)
+        self._parts = 1
         self._now = now
         self._looked = 0.0
         self._epoch_ms = epoch_ms
@@ -147,7 +137,7 @@ class Deployment:
             self._fail(pending, DeadlineExceeded("Request timeout expired while it was queued"))
         for instance in sorted(self.instances, key=lambda each: each.outstanding):
             while self._queue.size and (instance.free or self._may_lie_ready(instance)):
-                batch = self._queue.take(now, full=not instance.free)
+                batch = self._queue.take(now, full=not instance.free, parts=self._parts)
                 if batch is None:
                     break
                 if not self._start(instance, batch):
@@ -240,21 +230,28 @@ class Deployment:
         While the door is `busy` reading requests that have arrived, the next batch is held, for a
         bounded time, until it is full or `dispatch` is called.
         """
-        rows = outcome.execution.batch.rows
-        self.statistics.executed(rows, outcome.durations, self._epoch_ms())
+        batch = outcome.execution.batch
+        self._count(batch, outcome.durations)
         tally.add_to(self.statistics, outcome.durations)
         for pending, error in tally.unfit:
             self._fail(pending, error)
         instance.release(outcome.number)
         self._crowded = False
         now = self._now()
-        batch = outcome.execution.batch
         self._round = now - batch.taken
         # A lone caller's next request would gain nothing by it.
         if busy and (batch.rows > 1 or self._queue.size) and not self._queue.full:
             self._held_until = now + PATIENCE * self._round
         else:
             self.dispatch()
+
+    def _count(self, batch: Batch, durations: tuple[int, int, int]) -> None:
+        epoch_ms = self._epoch_ms()
+        for rows in [each.rows for each in batch.pieces] if batch.step else [batch.rows]:
+            self.statistics.executed(rows, share(durations, rows, batch.rows), epoch_ms)
+        if self._steps:
+            longest = max(1, sum(durations) // batch.executions)
+            self._parts = max(1, min(_MOST_PARTS, _STRETCH_NS // longest))
 
     def abandon(self, instance: Instance, outcome: Failed) -> None:
         """A batch ended in an error: its callers get it, and what is due next starts."""
@@ -297,7 +294,10 @@ class Deployment:
         now: float,
     ) -> None:
         pending = piece.pending
-        pending.keep(piece, outcome.layout, outputs, outcome.durations)
+        durations = outcome.durations
+        if outcome.execution.batch.step:  # its parts bear together what it took
+            durations = share(durations, piece.rows, outcome.execution.batch.rows)
+        pending.keep(piece, outcome.layout, outputs, durations)
         if pending.unfinished:
             return
         try:

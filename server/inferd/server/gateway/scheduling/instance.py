@@ -123,7 +123,15 @@ class Instance:
         # Booked before it is sent: if the worker is gone, it is among the lost.
         self._executions[self._last] = Execution(batch, [slot])
         self.link.send(
-            RunBatch(self._last, slot.arena, tuple(inputs), at, output_nbytes, lane.parameters)
+            RunBatch(
+                self._last,
+                slot.arena,
+                tuple(inputs),
+                at,
+                output_nbytes,
+                lane.parameters,
+                batch.step,
+            )
         )
 
     def receive(self) -> FromLinkedWorker:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.pending import Pending, Piece, parts_of
@@ -23,6 +23,17 @@ class Batch:
     rows: int
     taken: float
     """When it left the queue."""
+
+    @property
+    def step(self) -> int:
+        """Rows of one execution, where there are more than one execution takes; else 0."""
+        most = self.lane.max_rows
+        return most if self.rows > most > 0 else 0
+
+    @property
+    def executions(self) -> int:
+        """How often the model runs for it."""
+        return ceil(self.rows / self.step) if self.step else 1
 
 
 class _Waiting:
@@ -82,10 +93,11 @@ class Queue:
         """Whether a batch waits that cannot grow any more."""
         return any(_is_full(lane, waiting) for lane, waiting in self._lanes.items())
 
-    def take(self, now: float, *, full: bool = False) -> Batch | None:
+    def take(self, now: float, *, full: bool = False, parts: int = 1) -> Batch | None:
         """The next batch that is due, or None; with `full` only one that cannot grow any more.
 
-        Call `expire` first: this looks at no deadline.
+        Up to `parts` parts of one request that was split may come together: its caller gets no part
+        of the answer sooner than the whole. Call `expire` first: this looks at no deadline.
         """
         best: Lane | None = None
         oldest = inf
@@ -100,7 +112,7 @@ class Queue:
         # A full batch of another lane must not overtake it: it would again and again.
         if best is None or (full and not _is_full(best, self._lanes[best])):
             return None
-        return self._form(best, now)
+        return self._form(best, now, parts)
 
     def give_back(self, batch: Batch) -> None:
         """Put a batch that was just taken back to where it was."""
@@ -189,7 +201,7 @@ class Queue:
         while pieces and pieces[0].pending.settled:
             waiting.rows -= pieces.popleft().rows
 
-    def _form(self, lane: Lane, now: float) -> Batch | None:
+    def _form(self, lane: Lane, now: float, parts: int) -> Batch | None:
         waiting = self._lanes[lane]
         pieces, rows, nbytes = waiting.pieces, 0, 0
         taken: list[Piece] = []
@@ -198,7 +210,13 @@ class Queue:
             piece = pieces[0]
             pending = piece.pending
             if not pending.settled:
-                if taken and (rows + piece.rows > max_rows or nbytes + piece.nbytes > max_nbytes):
+                if taken and (
+                    nbytes + piece.nbytes > max_nbytes
+                    or (
+                        rows + piece.rows > max_rows
+                        and not (len(taken) < parts and taken[0].pending is pending)
+                    )
+                ):
                     break
                 taken.append(piece)
                 rows += piece.rows

@@ -12,7 +12,7 @@ from inferd.protos.oip_pb2 import (
     ModelStatistics,
     StatisticDuration,
 )
-from inferd.server.gateway.scheduling.deployment import DeploymentInfo
+from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.wire.dtypes import DATATYPES
 from inferd.wire.signature import TensorSpec
 

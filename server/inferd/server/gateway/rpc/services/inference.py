@@ -20,7 +20,8 @@ from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.decoding import decode
 from inferd.server.gateway.rpc.services.descriptions import config_of, metadata_of, statistics_of
 from inferd.server.gateway.rpc.services.inference_stream import InferenceStreams
-from inferd.server.gateway.scheduling.deployment import Deployment, DeploymentInfo
+from inferd.server.gateway.scheduling.deployment import Deployment
+from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.wire.errors import Forbidden, InvalidRequest, ServingError, Unimplemented
 
 EXTENSIONS = (
