@@ -1,0 +1,183 @@
+"""Convolutional programs made quicker on a CPU, without a change of what they compute."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import cast
+
+import torch
+from torch.fx import GraphModule, Node
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from inferd.core.telemetry import logs
+from inferd.worker.faults import brief
+from inferd.worker.loader.loaded import Execute, LoadedModel
+from inferd.worker.model import Value
+from inferd.worker.samples import sample_inputs
+
+_log = logs.get_logger(__name__)
+
+_aten = torch.ops.aten
+_CONVOLUTIONS = (_aten.conv1d.default, _aten.conv2d.default, _aten.conv3d.default)
+_TIED_TO_STRIDES = (_aten.view.default, _aten.as_strided.default, _aten.stride.int)
+"""What fails, or computes something else, once tensors lie in memory in another order."""
+
+_ROWS = 4
+_RUNS = 3
+_CLOSE = 1e-4
+"""Of the largest value: float32 sums in another order differ by less."""
+
+
+def fold(module: GraphModule) -> bool:
+    """Fold batch norms into the convolutions before them, and lay weights out channels last.
+
+    Changes `module`; False, and nothing is changed, where there is no convolution to gain by.
+    """
+    graph = module.graph
+    norms = graph.find_nodes(op="call_function", target=_aten.batch_norm.default)
+    folded = [norm for norm in norms if _fold_norm(module, norm)]
+    laid_out = _lay_out_channels_last(module)
+    if not folded and not laid_out:
+        return False
+    graph.eliminate_dead_code()
+    used = {node.target for node in graph.find_nodes(op="get_attr")}
+    for name in [name for name, _ in module.named_buffers(recurse=False) if name not in used]:
+        delattr(module, name)
+    graph.lint()
+    module.recompile()
+    return True
+
+
+def quickest(
+    model: LoadedModel,
+    folded: Callable[[], Execute | None],
+    now: Callable[[], float] = perf_counter,
+) -> LoadedModel:
+    """The model, or the model with what `folded` makes of it if that is quicker and no different.
+
+    Both are tried on the same made-up inputs; `now` is in seconds. Nothing that `folded` raises, or what it made, is
+    held against the model.
+    """
+    inputs = _inputs(model)
+    if inputs is None:
+        return model
+    try:
+        other = folded()
+        if other is None:
+            return model
+        with torch.inference_mode():
+            if not _agree(model.execute(inputs, None), other(inputs, None)):
+                _log.info("not folded: the results would differ", model=model.name)
+                return model
+            before, after = (_seconds(each, inputs, now) for each in (model.execute, other))
+    except Exception as error:
+        _log.info("not folded", model=model.name, why=brief(error))
+        return model
+    _log.info("convolutions folded", model=model.name, kept=after < before, ratio=after / before)
+    return replace(model, execute=other) if after < before else model
+
+
+def _fold_norm(module: GraphModule, norm: Node) -> bool:
+    convolution, *numbers, training, _, epsilon, _ = norm.args
+    if training or not isinstance(convolution, Node) or convolution.target not in _CONVOLUTIONS:
+        return False
+    if len(convolution.users) > 1 or convolution.kwargs or norm.kwargs:
+        return False
+    gain, shift, mean, variance = (_tensor(module, each) for each in numbers)
+    _, weights, *more = convolution.args
+    weight = _tensor(module, weights)
+    bias = _tensor(module, more[0]) if more else None
+    if mean is None or variance is None or weight is None or weight.dtype != torch.float32:
+        return False
+    if bias is None and more and more[0] is not None:
+        return False  # it is computed
+    # In double precision, so that the only rounding is that of the weights.
+    fused = fuse_conv_bn_weights(
+        weight.double(),
+        None if bias is None else bias.double(),
+        mean.double(),
+        variance.double(),
+        cast("float", epsilon),
+        None if gain is None else gain.double(),
+        None if shift is None else shift.double(),
+    )
+    graph = module.graph
+    with graph.inserting_before(convolution):
+        nodes = [
+            _constant(module, f"_folded_{norm.name}_{kind}", each.detach().float())
+            for kind, each in zip(("weight", "bias"), fused, strict=True)
+        ]
+    convolution.args = (convolution.args[0], *nodes, *more[1:])
+    norm.replace_all_uses_with(convolution)
+    graph.erase_node(norm)
+    return True
+
+
+def _lay_out_channels_last(module: GraphModule) -> bool:
+    """The order that oneDNN computes in: else it turns each batch and each weight to it and back."""
+    graph = module.graph
+    if any(node.target in _TIED_TO_STRIDES for node in graph.nodes):
+        return False
+    found = False
+    for node in graph.find_nodes(op="call_function", target=_aten.conv2d.default):
+        weight = _tensor(module, node.args[1])
+        if weight is None or weight.dtype != torch.float32:
+            continue
+        with graph.inserting_before(node):
+            laid_out = weight.detach().contiguous(memory_format=torch.channels_last)
+            constant = _constant(module, f"_laid_out_{node.name}", laid_out)
+        node.args = (node.args[0], constant, *node.args[2:])
+        found = True
+    return found
+
+
+def _tensor(module: GraphModule, node: object) -> torch.Tensor | None:
+    if not isinstance(node, Node) or node.op != "get_attr":
+        return None
+    start: object = module
+    found = functools.reduce(getattr, str(node.target).split("."), start)
+    return found if isinstance(found, torch.Tensor) else None
+
+
+def _constant(module: GraphModule, name: str, value: torch.Tensor) -> Node:
+    module.register_buffer(name, value)
+    return module.graph.get_attr(name)
+
+
+def _inputs(model: LoadedModel) -> list[Value] | None:
+    signature = model.signature
+    rows = min(_ROWS, signature.max_batch_size) or 1
+    made = sample_inputs(signature, model.usual_sizes, torch.device("cpu"), rows)
+    if made is None:
+        return None
+    chance = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(value.shape, generator=chance, dtype=value.dtype)
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
+        for value in made
+    ]
+
+
+def _agree(one: Sequence[Value], other: Sequence[Value]) -> bool:
+    for a, b in zip(one, other, strict=True):
+        assert isinstance(a, torch.Tensor)
+        assert isinstance(b, torch.Tensor)
+        if a.dtype != b.dtype or a.shape != b.shape:
+            return False
+        if a.numel() and not torch.allclose(a, b, rtol=_CLOSE, atol=_CLOSE * float(a.abs().max())):
+            return False
+    return True
+
+
+def _seconds(execute: Execute, inputs: Sequence[Value], now: Callable[[], float]) -> float:
+    """Of the quickest of a few runs."""
+    spent = []
+    for _ in range(_RUNS):
+        begun = now()
+        execute(inputs, None)
+        spent.append(now() - begun)
+    return min(spent)
