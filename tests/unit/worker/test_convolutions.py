@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch.fx import GraphModule
 
 from inferd.core.link.messages import ModelSource
 from inferd.wire.signature import Axis, Signature, TensorSpec
-from inferd.worker.loader import load_model
+from inferd.worker.loader import exported, load_model
 from inferd.worker.loader.convolutions import fold, quickest
 from inferd.worker.loader.loaded import Execute, LoadedModel, Parameters
 from inferd.worker.model import Value
@@ -66,8 +67,8 @@ def test_batch_norms_go_into_the_convolutions_before_them(*, bias: bool) -> None
     x = torch.randn(5, *SHAPE[1:])
     with torch.inference_mode():
         torch.testing.assert_close(folded(x), module(x), rtol=1e-5, atol=1e-5)
-    weights = [each for each in folded.buffers() if each.dim() == 4]
-    assert weights
+    weights = [each for each in (*folded.buffers(), *folded.parameters()) if each.dim() == 4]
+    assert len(weights) == 2, "those that others were made of are not kept"
     assert all(each.is_contiguous(memory_format=torch.channels_last) for each in weights)
 
 
@@ -96,6 +97,57 @@ def test_what_cannot_be_folded_stays() -> None:
     x = torch.randn(SHAPE)
     with torch.inference_mode():
         torch.testing.assert_close(folded(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+class Labelled(nn.Module):
+    """A norm whose gain is looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 1)
+        self.gain = nn.Parameter(torch.tensor([[1.0, 1, 1], [5, 5, 5]]))
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("variance", torch.ones(3))
+
+    def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """`x` [batch, 3, 8, 8] normed with the gain of the label [1]."""
+        gain = self.gain[label].reshape(-1)
+        return nn.functional.batch_norm(
+            self.convolution(x), self.get_buffer("mean"), self.get_buffer("variance"), gain
+        )
+
+
+def test_what_is_computed_is_not_taken_for_absent() -> None:
+    """A gain that depends on the request stays a part of the program."""
+    module, x = Labelled().eval(), torch.randn(SHAPE)
+    one = torch.tensor([1])
+    folded = export(module, (x, torch.tensor([0]))).module(check_guards=False)
+    fold(folded)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x, one), module(x, one), rtol=1e-5, atol=1e-5)
+
+
+class Branches(nn.Module):
+    """Looks at memory in another shape, on a condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` [2, 3, 8, 8] through one of two branches."""
+        y = self.convolution(x)
+        answer: torch.Tensor = torch.cond(
+            x.sum() > 0, lambda y: y.view(2, -1) * 2, lambda y: y.flatten(1) * 3, (y,)
+        )
+        return answer
+
+
+def test_programs_with_branches_are_left_alone() -> None:
+    """What a branch does to memory shows only when it is taken."""
+    with torch.no_grad():
+        module = export(Branches().eval(), (torch.ones(SHAPE),)).module(check_guards=False)
+    assert not fold(module)
 
 
 class View(nn.Module):
@@ -179,8 +231,17 @@ def test_what_answers_otherwise_is_not_served() -> None:
     assert quickest(model(plain), lambda: None).execute is plain
 
 
-def test_a_loaded_network_answers_as_it_did(tmp_path: Path) -> None:
-    """From the file to the answer, whichever way is taken."""
+def test_a_loaded_network_answers_as_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the file to the answer, folded."""
+
+    def take(model: LoadedModel, folded: Callable[[], Execute | None]) -> LoadedModel:
+        execute = folded()
+        assert execute is not None
+        return replace(model, execute=execute)
+
+    monkeypatch.setattr(exported, "quickest", take)
     module = network()
     program = export(module, (torch.randn(SHAPE),), dynamic_shapes=({0: Dim("b", max=9)},))
     source = ModelSource("m", 1, "exported", str(programs.saved(program, tmp_path)))

@@ -36,18 +36,19 @@ _CLOSE = 1e-4
 def fold(module: GraphModule) -> bool:
     """Fold batch norms into the convolutions before them, and lay weights out channels last.
 
-    Changes `module`; False, and nothing is changed, where there is no convolution to gain by.
+    Changes `module`; False, and nothing is changed, where there is no convolution to gain by, or
+    where parts of the program run on a condition: what those do to memory is not seen here.
     """
     graph = module.graph
+    if any(isinstance(each, GraphModule) for each in module.children()):
+        return False
     norms = graph.find_nodes(op="call_function", target=_aten.batch_norm.default)
     folded = [norm for norm in norms if _fold_norm(module, norm)]
     laid_out = _lay_out_channels_last(module)
     if not folded and not laid_out:
         return False
     graph.eliminate_dead_code()
-    used = {node.target for node in graph.find_nodes(op="get_attr")}
-    for name in [name for name, _ in module.named_buffers(recurse=False) if name not in used]:
-        delattr(module, name)
+    _drop_unused(module)
     graph.lint()
     module.recompile()
     return True
@@ -83,6 +84,16 @@ def quickest(
     return replace(model, execute=other) if kept else model
 
 
+def _drop_unused(module: GraphModule) -> None:
+    """Let go of the weights that others were made of."""
+    used = {str(node.target) for node in module.graph.find_nodes(op="get_attr")}
+    held = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
+    for name in held:
+        if name not in used:
+            path, _, last = name.rpartition(".")
+            delattr(module.get_submodule(path), last)
+
+
 def _fold_norm(module: GraphModule, norm: Node) -> bool:
     convolution, *numbers, training, _, epsilon, _ = norm.args
     if training or not isinstance(convolution, Node) or convolution.target not in _CONVOLUTIONS:
@@ -95,8 +106,10 @@ def _fold_norm(module: GraphModule, norm: Node) -> bool:
     bias = _tensor(module, more[0]) if more else None
     if mean is None or variance is None or weight is None or weight.dtype != torch.float32:
         return False
-    if bias is None and more and more[0] is not None:
-        return False  # it is computed
+    # None stands for what is absent, and for what is computed anew for each batch.
+    for node, found in zip((*numbers[:2], *more[:1]), (gain, shift, bias), strict=False):
+        if node is not None and found is None:
+            return False
     # In double precision, so that the only rounding is that of the weights.
     fused = fuse_conv_bn_weights(
         weight.double(),
@@ -171,9 +184,16 @@ def _agree(one: Sequence[Value], other: Sequence[Value]) -> bool:
         assert isinstance(b, torch.Tensor)
         if a.dtype != b.dtype or a.shape != b.shape:
             return False
-        if a.numel() and not torch.allclose(a, b, rtol=_CLOSE, atol=_CLOSE * float(a.abs().max())):
+        if not a.is_floating_point():
+            if not torch.equal(a, b):
+                return False
+        elif a.numel() and not torch.allclose(a, b, rtol=_CLOSE, atol=_CLOSE * _largest(a)):
             return False
     return True
+
+
+def _largest(values: torch.Tensor) -> float:
+    return float(values.abs().max())
 
 
 def _seconds(
