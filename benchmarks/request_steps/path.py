@@ -153,6 +153,7 @@ class RequestPath:
             message, fds = self._worker.receive()
             if isinstance(message, RunBatch):
                 break
+            assert not isinstance(message, AdvanceBatch)
             self._worker.settle(message, fds)
             watch.restart()
         watch.lap("receive it in the worker")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from inferd.core.link.messages import BatchDone, OutputOverflow
+from inferd.core.link.messages import BatchAnswer, BatchDone, OutputOverflow
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
@@ -72,7 +72,7 @@ class Scene:
     def read(self, instance: Instance) -> Completed | Failed | None:
         """The worker's next answer, taken as the dispatcher takes it."""
         message = instance.receive()
-        assert not isinstance(message, OutputOverflow)
+        assert not isinstance(message, OutputOverflow | BatchAnswer)
         outcome = instance.conclude(message)
         if isinstance(outcome, Completed):
             tally = self.deployment.settle(outcome)
