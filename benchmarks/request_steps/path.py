@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 import torch
 
-from inferd.core.link.messages import (
+from inferd.core.link.messages import AdvanceBatch, (
     BatchDone,
     FromLinkedWorker,
     RunBatch,
