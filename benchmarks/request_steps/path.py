@@ -9,7 +9,8 @@ from typing import Protocol, Self
 
 import torch
 
-from inferd.core.link.messages import AdvanceBatch, (
+from inferd.core.link.messages import (
+    AdvanceBatch,
     BatchDone,
     FromLinkedWorker,
     RunBatch,
