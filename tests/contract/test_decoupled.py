@@ -22,6 +22,8 @@ from support.gateway import GatewayUnderTest
 from support.generating_worker import GeneratingWorker, Yields
 from support.link_worker import LinkWorker, RawTensor
 
+TRUE_ERRORS = (("triton_grpc_error", "true"),)
+
 
 def asked(id: str = "", *, model: str = "g", size: int = 1, **parameters: ParameterValue) -> bytes:  # noqa: A002  # the protocol's word
     """A request of one FP32 tensor, with parameters."""
@@ -181,7 +183,7 @@ def test_true_errors_end_the_stream(gateway: GatewayUnderTest, channel: grpc.Cha
     """With metadata triton_grpc_error: true; what else is under way is given up."""
     worker = GeneratingWorker()
     deploy(gateway, worker)
-    stream = Conversation(channel, metadata=[("triton_grpc_error", "true")])
+    stream = Conversation(channel, metadata=TRUE_ERRORS)
     stream.send(asked("a", times=10**6))
     assert stream.next().infer_response.id == "a"
     stream.send(asked("b", times=1, fail=True))
@@ -197,7 +199,7 @@ def test_true_errors_of_ordinary_models_come_in_their_turn(
     worker = LinkWorker()
     gateway.deploy("m", ROWS, [worker])
     worker.go.clear()
-    stream = Conversation(channel, metadata=[("triton_grpc_error", "true")])
+    stream = Conversation(channel, metadata=TRUE_ERRORS)
     stream.send(rows([[1]]), rows([[2]], model="unknown"), rows([[3]]))
     reach(channel)
     worker.go.set()
@@ -293,7 +295,7 @@ def test_a_lost_worker_fails_its_streams_in_band(
     assert stream.next().infer_response.id == "a"
     reach(channel)
     worker.die()
-    lost = {}
+    lost: dict[str, str] = {}
     while len(lost) < 2:
         answer = stream.next()
         if answer.error_message:

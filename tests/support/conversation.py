@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 
 import grpc
@@ -20,7 +20,7 @@ class Conversation:
         self,
         channel: grpc.Channel,
         timeout: float | None = 20,
-        metadata: Sequence[tuple[str, str]] = (),
+        metadata: tuple[tuple[str, str | bytes], ...] = (),
     ) -> None:
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         method = channel.stream_stream(

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator
 
+from inferd.core.link.arena import aligned
 from inferd.core.link.messages import (
     AdvanceBatch,
     BatchAnswer,
@@ -21,7 +22,7 @@ from inferd.core.link.messages import (
     RunBatch,
     SlotTensor,
 )
-from support.link_worker import LinkWorker, RawTensor, aligned
+from support.link_worker import LinkWorker, RawTensor
 
 Yields = Generator[list[RawTensor], None, list[RawTensor] | None]
 Generate = Callable[[RawTensor, dict[str, ParameterValue]], Yields]

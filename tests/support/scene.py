@@ -30,13 +30,13 @@ class Clock:
 class Scene:
     """A deployment, its clock and its workers, driven without threads of the gateway."""
 
-    def __init__(self, *, delay: float = 0.0) -> None:
+    def __init__(self, *, delay: float = 0.0, kind: type[Deployment] = Deployment) -> None:
         self.clock = Clock()
         info = DeploymentInfo(
             number=1, model="m", version=1, platform="test", signature=Signature((), ()),
             takes_parameters=False, max_queue_size=8, max_queue_delay=delay, instances=(),
         )  # fmt: skip
-        self.deployment = Deployment(
+        self.deployment = kind(
             info,
             Statistics(),
             max_batch_bytes=1 << 20,
