@@ -17,7 +17,7 @@ import tritonclient.grpc.aio as triton_aio
 
 from inferd.client import Client, Model, WorkerLost, connect, connect_async
 from support.repository import write_code
-from support.server import Server
+from support.server import MODELS, Server
 
 COUNTS = """
 import os
@@ -222,3 +222,14 @@ def test_the_command_line_shows_it(examples: Server, tmp_path: Path) -> None:
     command += ["--input", '["The "]', "-p", "length=30", "-p", "seed=1"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert len(shown.stdout) == 31
+
+
+@pytest.mark.parametrize("library", ["inferd.client", "tritonclient.grpc"])
+def test_what_the_documentation_shows_works(
+    examples: Server, library: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each example of docs/protocol.md writes a text of 60 characters."""
+    blocks = (MODELS.parent / "docs" / "protocol.md").read_text().split("```python\n")[1:]
+    (code,) = (each.partition("```")[0] for each in blocks if library in each.partition("```")[0])
+    exec(code.replace("127.0.0.1:8001", examples.address), {})  # our own page
+    assert len(capsys.readouterr().out) == 60

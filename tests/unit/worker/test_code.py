@@ -235,3 +235,20 @@ def test_a_generator_does_not_batch(tmp_path: Path) -> None:
 
 
 PLAIN = "class M(Model):\n    def predict(self, x):\n        return x\n"
+
+
+def test_the_documented_generator_counts_down(tmp_path: Path) -> None:
+    """The example of docs/protocol.md loads and yields."""
+    page = Path(__file__).parents[3] / "docs" / "protocol.md"
+    (code,) = (
+        each.partition("```")[0]
+        for each in page.read_text().split("```python\n")
+        if "class Countdown" in each
+    )
+    inputs = (TensorSpec("start", "INT64", (1,)),)
+    path = programs.code(tmp_path, code)
+    source = ModelSource("m", 1, "code", str(path), inputs, (TensorSpec("n", "INT64", (1,)),))
+    model = load_model(source, CPU)
+    assert model.generate is not None
+    answers = model.generate([torch.tensor([3])], None)
+    assert [int(value) for (value,) in answers] == [3, 2, 1]
