@@ -65,7 +65,8 @@ class _ModelToml(BaseModel):
     max_batch_size: Annotated[int, Field(ge=0)] | None = None
     max_queue_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     max_queue_size: Annotated[int, Field(ge=1)] = 1000
-    max_streams: Annotated[int, Field(ge=1, le=1024)] = 64
+    # More might fill a link in both directions, with either side waiting for the other to read.
+    max_streams: Annotated[int, Field(ge=1, le=128)] = 64
     versions: VersionsField = "latest"
     instances: Annotated[int, Field(ge=1, le=256)] = 1
     devices: Annotated[Names, Field(strict=False)] | None = None

@@ -24,8 +24,7 @@ MOST_UNANSWERED_BYTES = 32 << 20
 is always read. Those to come are taken to be as large as the last."""
 
 MOST_AHEAD = 4
-"""Answers of one generator on their way when it takes its next step: more than one, so that it need
-not wait for the door's thread each time."""
+"""Answers of one generator that may be on their way when it takes its next step."""
 
 TRUE_ERRORS = ("triton_grpc_error", "true")
 """Metadata of a caller that wants the first failure to end its stream with a true gRPC status."""
@@ -102,7 +101,7 @@ class InferenceStream(TurnKeeper):
         self._true_errors = TRUE_ERRORS in [(key, value) for key, value in call.metadata]
         self._lock = threading.Lock()
         self._turns: deque[Turn] = deque()  # in order, whose answers are not handed over yet
-        self._decoupled: set[Turn] = set()  # those that may have more answers
+        self._decoupled: dict[Turn, None] = {}  # those that may have more answers, oldest first
         self._stalled: list[Turn] = []  # of those the ones that wait for their answers to leave
         self._leaving: deque[tuple[Turn, int]] = deque()  # answers handed over, and their sizes
         self._leaving_bytes = 0
@@ -156,7 +155,7 @@ class InferenceStream(TurnKeeper):
                 return
             turn.decoupled = True
             self._turns.remove(turn)
-            self._decoupled.add(turn)
+            self._decoupled[turn] = None
 
     def pass_on(self, turn: Turn, answer: bytes) -> bool:
         """Send one of many answers; whether the next one may be made at once."""
@@ -176,7 +175,7 @@ class InferenceStream(TurnKeeper):
             if turn.ended or self._over:
                 return
             turn.ended = True
-            self._decoupled.discard(turn)
+            self._decoupled.pop(turn, None)
             if turn in self._stalled:
                 self._stalled.remove(turn)
             self._awaited -= 1
@@ -291,7 +290,8 @@ class InferenceStream(TurnKeeper):
         self._left(self)
 
     def _take_all(self) -> list[Turn]:
-        turns = [*self._turns, *self._decoupled]
+        # The youngest first: what waits must not be started because an older one ends.
+        turns = [*reversed(self._turns), *reversed(self._decoupled)]
         self._turns.clear()
         self._decoupled.clear()
         self._stalled.clear()
