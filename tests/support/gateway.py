@@ -120,6 +120,8 @@ class GatewayUnderTest:
         max_queue_size: int = 1000,
         max_queue_delay: float = 0.0,
         publish: bool = True,
+        decoupled: bool = False,
+        max_streams: int = 64,
     ) -> int:
         """Add a deployment with these workers and route the model to it alone."""
         self._numbers += 1
@@ -135,6 +137,8 @@ class GatewayUnderTest:
                 max_queue_size=max_queue_size,
                 max_queue_delay=max_queue_delay,
                 instances=tuple(Pinning("cpu") for _ in workers),
+                decoupled=decoupled,
+                max_streams=max_streams,
             )
         )
         for worker in workers:

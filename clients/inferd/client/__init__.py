@@ -5,6 +5,8 @@ from inferd.client import connect
 with connect("localhost:8001") as client:
     digits = client.model("digits")
     answer = digits(images)  # numpy in, numpy out; torch in, torch out
+    for piece in client.model("textgen").stream(["The "]):  # a model that answers many times
+        ...
 """
 
 from inferd.client.aio import AsyncClient, AsyncModel, connect_async

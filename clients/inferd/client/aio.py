@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -15,11 +16,11 @@ import grpc.aio
 from inferd.client.channel import channel_options, target_of
 from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
-from inferd.client.codec.infer import Options, infer
+from inferd.client.codec.infer import STREAM_METADATA, Options, infer, stream
 from inferd.client.codec.signatures import model_metadata
 from inferd.client.codec.status import FailedCall, error_of
 from inferd.client.deadline import Deadline
-from inferd.client.errors import ClientClosed, DeadlineExceeded, Unsupported
+from inferd.client.errors import ClientClosed, DeadlineExceeded, InferenceError, Unsupported
 from inferd.client.metadata import ModelMetadata, ModelState, ModelStatistics, ServerMetadata
 from inferd.client.prediction import ParameterValue, Prediction
 
@@ -55,6 +56,7 @@ class AsyncClient:
         self.timeout = timeout
         self._channel = channel
         self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self._streams: dict[str, grpc.aio.StreamStreamMultiCallable[bytes, bytes]] = {}
         self._models: dict[tuple[str, str], AsyncModel] = {}
         self._closed = False
 
@@ -111,19 +113,48 @@ class AsyncClient:
         try:
             payload = await self._method(call.path)(call.request, timeout=deadline.left())
         except grpc.RpcError as error:
-            raise error_of(
-                cast("FailedCall", error),
-                address=self.address,
-                timeout=deadline.seconds,
-                inputs=call.inputs,
-            ) from error
+            raise self._error(error, call, deadline) from error
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            # Closing the channel cancels its calls: that must not look like the task's own end.
-            if not self._closed or (task is not None and task.cancelling()):
-                raise
-            raise ClientClosed(f"the client of {self.address} was closed") from error
+            self._raise_if_ours(error)
+            raise
         return call.read(payload)
+
+    async def perform_stream(
+        self, call: Call[Result | None], deadline: Deadline
+    ) -> AsyncGenerator[Result, None]:
+        """As `Client.perform_stream`."""
+        if self._closed:
+            raise ClientClosed(f"the client of {self.address} is closed")
+        method = self._streams.get(call.path)
+        if method is None:
+            method = self._streams[call.path] = self._channel.stream_stream(call.path, None, None)
+        answers = method(iter((call.request,)), timeout=deadline.left(), metadata=STREAM_METADATA)
+        try:
+            async for payload in answers:
+                answer = call.read(payload)
+                if answer is not None:
+                    yield answer
+        except grpc.RpcError as error:
+            raise self._error(error, call, deadline) from error
+        except asyncio.CancelledError as error:
+            self._raise_if_ours(error)
+            raise
+        finally:
+            answers.cancel()
+
+    def _error(self, error: grpc.RpcError, call: Call[Any], deadline: Deadline) -> InferenceError:
+        return error_of(
+            cast("FailedCall", error),
+            address=self.address,
+            timeout=deadline.seconds,
+            inputs=call.inputs,
+        )
+
+    def _raise_if_ours(self, error: asyncio.CancelledError) -> None:
+        """Closing the channel cancels its calls: that must not look like the task's own end."""
+        task = asyncio.current_task()
+        if self._closed and not (task is not None and task.cancelling()):
+            raise ClientClosed(f"the client of {self.address} was closed") from error
 
     def _method(self, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
         found = self._methods.get(path)
@@ -184,6 +215,25 @@ class AsyncModel:
         """Like a call, with what came beside the outputs, as `Model.infer`."""
         options = Options(tuple(outputs), parameters, request_id)
         return await self._infer(values, named, options, timeout)
+
+    async def stream(
+        self,
+        /,
+        *values: object,
+        timeout: float | None = None,
+        parameters: Mapping[str, ParameterValue] | None = None,
+        **named: object,
+    ) -> AsyncGenerator[Any, None]:
+        """The answers of a model that gives many, as `Model.stream`; for `async for`.
+
+        Its `aclose` ends the request at once; leaving the loop does when it is collected.
+        """
+        deadline = self._client.deadline(timeout)
+        metadata = await self._fetched(deadline)
+        call = stream(metadata, self.version, values, named, Options(parameters=parameters))
+        async with aclosing(self._client.perform_stream(call, deadline)) as answers:
+            async for each in answers:
+                yield each.value
 
     async def ready(self, *, timeout: float | None = None) -> bool:
         """Whether the model takes requests; False for one that the server does not know."""

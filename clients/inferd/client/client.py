@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -12,11 +13,11 @@ import grpc
 from inferd.client.channel import channel_options, target_of
 from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
-from inferd.client.codec.infer import Options, infer
+from inferd.client.codec.infer import STREAM_METADATA, Options, infer, stream
 from inferd.client.codec.signatures import model_metadata
 from inferd.client.codec.status import FailedCall, error_of
 from inferd.client.deadline import Deadline
-from inferd.client.errors import ClientClosed, DeadlineExceeded, Unsupported
+from inferd.client.errors import ClientClosed, DeadlineExceeded, InferenceError, Unsupported
 from inferd.client.metadata import ModelMetadata, ModelState, ModelStatistics, ServerMetadata
 from inferd.client.prediction import ParameterValue, Prediction
 
@@ -57,6 +58,7 @@ class Client:
         self.timeout = timeout
         self._channel = channel
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self._streams: dict[str, grpc.StreamStreamMultiCallable[bytes, bytes]] = {}
         self._models: dict[tuple[str, str], Model] = {}
         self._closed = False
 
@@ -113,17 +115,50 @@ class Client:
         try:
             payload = self._method(call.path)(call.request, timeout=deadline.left())
         except grpc.RpcError as error:
-            raise error_of(
-                cast("FailedCall", error),
-                address=self.address,
-                timeout=deadline.seconds,
-                inputs=call.inputs,
-            ) from error
+            raise self._error(error, call, deadline) from error
         except ValueError as error:  # what grpc raises on a closed channel
             if not self._closed:
                 raise
             raise ClientClosed(f"the client of {self.address} is closed") from error
         return call.read(payload)
+
+    def perform_stream(
+        self, call: Call[Result | None], deadline: Deadline
+    ) -> Generator[Result, None, None]:
+        """Send one request on a stream when first asked, and read its answers as they come.
+
+        Closing it ends the call. Raises nothing but `InferenceError`.
+        """
+        try:
+            method = self._streams.get(call.path)
+            if method is None:
+                method = self._streams[call.path] = self._channel.stream_stream(
+                    call.path, None, None
+                )
+            answers = method(
+                iter((call.request,)), timeout=deadline.left(), metadata=STREAM_METADATA
+            )
+        except ValueError as error:  # what grpc raises on a closed channel
+            if not self._closed:
+                raise
+            raise ClientClosed(f"the client of {self.address} is closed") from error
+        try:
+            for payload in answers:
+                answer = call.read(payload)
+                if answer is not None:
+                    yield answer
+        except grpc.RpcError as error:
+            raise self._error(error, call, deadline) from error
+        finally:
+            answers.cancel()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+
+    def _error(self, error: grpc.RpcError, call: Call[Any], deadline: Deadline) -> InferenceError:
+        return error_of(
+            cast("FailedCall", error),
+            address=self.address,
+            timeout=deadline.seconds,
+            inputs=call.inputs,
+        )
 
     def _method(self, path: str) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
         found = self._methods.get(path)
@@ -193,6 +228,25 @@ class Model:
         options = Options(tuple(outputs), parameters, request_id)
         return self._infer(values, named, options, timeout)
 
+    def stream(
+        self,
+        /,
+        *values: object,
+        timeout: float | None = None,
+        parameters: Mapping[str, ParameterValue] | None = None,
+        **named: object,
+    ) -> Generator[Any, None, None]:
+        """The answers of a model that gives many, each like a call's, as they come.
+
+        Arguments are checked now, the request is sent when the first answer is asked for; the last
+        one comes within `timeout`. Closing the generator, as leaving the loop does, ends the request.
+        A model that gives one answer gives it here, too.
+        """
+        deadline = self._client.deadline(timeout)
+        metadata = self._fetched(deadline)
+        call = stream(metadata, self.version, values, named, Options(parameters=parameters))
+        return _values(self._client.perform_stream(call, deadline))
+
     def ready(self, *, timeout: float | None = None) -> bool:
         """Whether the model takes requests; False for one that the server does not know."""
         call = calls.model_ready(self.name, self.version)
@@ -249,3 +303,9 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, version={self.version or None!r})"
+
+
+def _values(predictions: Generator[Prediction, None, None]) -> Generator[Any, None, None]:
+    with closing(predictions):
+        for each in predictions:
+            yield each.value

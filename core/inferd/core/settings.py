@@ -151,6 +151,8 @@ class ModelOverride(BaseModel):
     max_queue_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     max_queue_size: Annotated[int, Field(ge=1)] | None = None
     """Requests waiting in one gateway before it refuses new ones."""
+    max_streams: Annotated[int, Field(ge=1, le=128)] | None = None
+    """Generators of one gateway that a worker runs side by side."""
 
 
 class Settings(BaseModel):

@@ -56,7 +56,7 @@ def serve(
     Options win over variables, variables over the file. Without an option are max_message_bytes,
     max_request_time, max_arena_bytes, load_timeout, parallel_loads, door and repository_control.
     The file alone has tables for single models, such as [model.echo] with trust, devices,
-    instances, threads, versions, max_batch_size, max_queue_delay_ms and max_queue_size.
+    instances, threads, versions, max_batch_size, max_queue_delay_ms, max_queue_size and max_streams.
 
     Args:
         paths: .pt2 files, models' folders, and folders of those (default: `models` in inferd.toml).

@@ -37,6 +37,7 @@ class AddDeployment(Message, frozen=True):
     """One generation of one model version, not yet routed to. Times in seconds.
 
     Batches are formed of up to `preferred_batch_size` rows; 0 stands for the model's largest.
+    `max_streams` is how many generators of a `decoupled` model one worker runs side by side.
     """
 
     deployment: int
@@ -49,6 +50,8 @@ class AddDeployment(Message, frozen=True):
     max_queue_delay: float
     instances: tuple[Pinning, ...]
     preferred_batch_size: int = 0
+    decoupled: bool = False
+    max_streams: int = 64
 
 
 class AddInstance(Message, frozen=True):

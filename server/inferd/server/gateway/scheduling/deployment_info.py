@@ -10,7 +10,10 @@ from inferd.wire.signature import Signature
 
 @dataclass(frozen=True, slots=True)
 class DeploymentInfo:
-    """What a deployment serves and within which limits."""
+    """What a deployment serves and within which limits.
+
+    One instance runs up to `max_streams` generators of a `decoupled` model side by side.
+    """
 
     number: int
     model: str
@@ -22,3 +25,5 @@ class DeploymentInfo:
     max_queue_delay: float
     instances: tuple[Pinning, ...]
     preferred_batch_size: int = 0
+    decoupled: bool = False
+    max_streams: int = 64
