@@ -127,6 +127,10 @@ def _address(value: object) -> object:
     return value if isinstance(value, Address) else Address.parse(value)
 
 
+def _address_or_off(value: object) -> object:
+    return None if value in ("off", None) else _address(value)
+
+
 Bytes = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -161,6 +165,8 @@ class Settings(BaseModel):
     models: Paths = ()
     """Model files, model folders and folders of models."""
     grpc: Annotated[Address, BeforeValidator(_address)] = Address("127.0.0.1", 8001)
+    http: Annotated[Address | None, BeforeValidator(_address_or_off)] = Address("127.0.0.1", 8000)
+    """Where the protocol is spoken over HTTP; `off`, here None: nowhere."""
     gateways: Annotated[int | Literal["auto"], BeforeValidator(_gateways)] = 1
     """Processes that share the port; each has queues and links to workers of its own."""
     insecure: bool = False
@@ -199,7 +205,7 @@ class Settings(BaseModel):
     def may_control_repository(self) -> bool:
         """Whether clients may load and unload models."""
         if self.repository_control is None:
-            return self.grpc.is_loopback
+            return self.grpc.is_loopback and (self.http is None or self.http.is_loopback)
         return self.repository_control
 
     def override(self, model: str) -> ModelOverride:
@@ -231,12 +237,14 @@ def read(
             for error in invalid.errors()
         ]
         raise SettingsError("\n".join(lines)) from None
-    if not settings.grpc.is_loopback and not settings.insecure:
-        raise SettingsError(
-            f"{_origin('grpc', found)} is {settings.grpc}, which other machines can reach, and this "
-            "server neither encrypts nor asks callers who they are; expected a loopback address "
-            "such as 127.0.0.1:8001, or --insecure (insecure = true) where the network is trusted"
-        )
+    for key, address in (("grpc", settings.grpc), ("http", settings.http)):
+        if address is not None and not address.is_loopback and not settings.insecure:
+            raise SettingsError(
+                f"{_origin(key, found)} is {address}, which other machines can reach, and this "
+                "server neither encrypts nor asks callers who they are; expected a loopback address "
+                f"such as {Settings.model_fields[key].default}, or --insecure (insecure = true) "
+                "where the network is trusted"
+            )
     return settings
 
 
