@@ -16,9 +16,13 @@ from inferd.wire.requests import MAX_RANK
 from inferd.wire.tensors import Buffer, decode_bytes, encode_bytes
 
 _BEGIN = re.compile(rb"[\[ \t\n\r]*")
-Element = type[bool] | type[int] | type[float] | type[str]
-
-_ELEMENTS: dict[str, Element] = {"b": bool, "i": int, "u": int, "f": float, "O": str}
+_ELEMENTS: dict[str, type[bool | int | float | str]] = {
+    "b": bool,
+    "i": int,
+    "u": int,
+    "f": float,
+    "O": str,
+}
 """What JSON has for the elements of a kind of numpy dtype."""
 
 
@@ -34,7 +38,7 @@ def raw_of(
     if known.typed_list is None:
         raise _binary_only(datatype, "input", name, field)
     dtype = np.dtype(known.numpy)
-    values, depth = _decode(data, _ELEMENTS[dtype.kind], name, datatype, field)
+    values, depth = _decode(data, dtype.kind, name, datatype, field)
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, dtype)
@@ -76,7 +80,7 @@ def data_of(raw: Buffer, name: str, datatype: str, shape: tuple[int, ...]) -> li
 
 
 def _decode(
-    data: msgspec.Raw, kind: Element, name: str, datatype: str, field: str
+    data: msgspec.Raw, kind: str, name: str, datatype: str, field: str
 ) -> tuple[list[Any], int]:
     """The lists, and how deep they are nested."""
     begin = _BEGIN.match(data)
@@ -97,8 +101,8 @@ def _decode(
 
 
 @functools.lru_cache(maxsize=5 * MAX_RANK)
-def _decoder(kind: Element, depth: int) -> msgspec.json.Decoder[Any]:
-    nested: Any = kind
+def _decoder(kind: str, depth: int) -> msgspec.json.Decoder[Any]:
+    nested: Any = _ELEMENTS[kind]
     for _ in range(depth):
         nested = list[nested]
     return msgspec.json.Decoder(nested)
