@@ -19,7 +19,7 @@ from inferd.server.gateway.http.tensor_data import raw_of
 from inferd.wire.answers import varint
 from inferd.wire.dtypes import ANY, DATATYPES
 from inferd.wire.errors import InvalidRequest
-from inferd.wire.requests import MAX_FIELDS
+from inferd.wire.requests import MAX_FIELDS, too_large
 from inferd.wire.signature import Axis, Signature
 from inferd.wire.tensors import Buffer
 
@@ -160,16 +160,13 @@ def _decode(text: bytes) -> InferRequest:
         request = _DECODER.decode(text)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"the JSON is no inference request: {str(error)[:300]}") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(
             f"the {len(text)} bytes received are no JSON: {str(error)[:300]}",
             reason="MALFORMED_MESSAGE",
         ) from None
     if len(request.inputs) > MAX_FIELDS or len(request.outputs) > MAX_FIELDS:
-        raise InvalidRequest(
-            f"the request has more than {MAX_FIELDS} inputs or outputs",
-            reason="STRUCTURE_TOO_LARGE",
-        )
+        raise too_large()
     return request
 
 

@@ -219,5 +219,5 @@ def _decode(body: Body, kind: type[Asked]) -> Asked:
         return kind()
     try:
         return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not what is expected here: {str(error)[:300]}") from None

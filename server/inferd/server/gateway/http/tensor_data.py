@@ -93,7 +93,7 @@ def _decode(
         )
     try:
         return _decoder(kind, depth).decode(data), depth
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         text = str(error)
         raise InvalidRequest(
             f"input '{name[:64]}' is {datatype}: {text[:1].lower()}{text[1:200]}", field=field
