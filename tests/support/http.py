@@ -85,7 +85,7 @@ def end(connection: http.client.HTTPConnection) -> HttpOutcome:
 
 def as_http(message: ModelInferRequest) -> tuple[str, bytes, dict[str, str]]:
     """Path, body and headers of the same request over HTTP, its raw tensors behind the JSON."""
-    inputs = []
+    inputs: list[dict[str, Any]] = []
     raw = list(message.raw_input_contents)
     for each in message.inputs:
         parameters = _plain(each.parameters)

@@ -128,7 +128,7 @@ def _address(value: object) -> object:
 
 
 def _address_or_off(value: object) -> object:
-    return None if value in ("off", None) else _address(value)
+    return None if value == "off" else _address(value)
 
 
 Bytes = Annotated[int, BeforeValidator(_size), Field(gt=0)]
@@ -166,7 +166,7 @@ class Settings(BaseModel):
     """Model files, model folders and folders of models."""
     grpc: Annotated[Address, BeforeValidator(_address)] = Address("127.0.0.1", 8001)
     http: Annotated[Address | None, BeforeValidator(_address_or_off)] = Address("127.0.0.1", 8000)
-    """Where the protocol is spoken over HTTP; `off`, here None: nowhere."""
+    """Where it listens for HTTP; None, as text `off`: nowhere."""
     gateways: Annotated[int | Literal["auto"], BeforeValidator(_gateways)] = 1
     """Processes that share the port; each has queues and links to workers of its own."""
     insecure: bool = False
@@ -197,9 +197,9 @@ class Settings(BaseModel):
     @field_validator("devices")
     @classmethod
     def _some_device(cls, devices: tuple[str, ...]) -> tuple[str, ...]:
-        if not devices:
-            raise ValueError("expected at least one device, such as auto, cpu or cuda:0")
-        return devices
+        if devices:
+            return devices
+        raise ValueError("expected at least one device, such as auto, cpu or cuda:0")
 
     @property
     def may_control_repository(self) -> bool:
@@ -240,10 +240,9 @@ def read(
     for key, address in (("grpc", settings.grpc), ("http", settings.http)):
         if address is not None and not address.is_loopback and not settings.insecure:
             raise SettingsError(
-                f"{_origin(key, found)} is {address}, which other machines can reach, and this "
-                "server neither encrypts nor asks callers who they are; expected a loopback address "
-                f"such as {Settings.model_fields[key].default}, or --insecure (insecure = true) "
-                "where the network is trusted"
+                f"{_origin(key, found)} is {address}, which other machines can reach, and this server "
+                "neither encrypts nor asks callers who they are; expected a loopback address such as "
+                f"{Settings.model_fields[key].default}, or --insecure (insecure = true) where the network is trusted"
             )
     return settings
 

@@ -277,7 +277,7 @@ def test_large_tensors_pass_in_json_and_as_bytes(gateway: GatewayUnderTest) -> N
     connection = http.client.HTTPConnection(gateway.http, timeout=20)
     outcome = send(connection, INFER, of_rows(values.tolist(), shape))
     assert outcome.document["outputs"][0]["data"] == values.ravel().tolist()
-    tensor = {"name": "x", "datatype": "FP32", "shape": shape}
+    tensor: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": shape}
     tensor["parameters"] = {"binary_data_size": values.nbytes}
     document = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
     text = json.dumps(document).encode()

@@ -176,7 +176,12 @@ def test_nobody_is_served_before_the_doors_open() -> None:
         connection = http.client.HTTPConnection(gateway.http, timeout=20)
         begin(connection, "/v2/health/ready")
         answered = threading.Event()
-        threading.Thread(target=lambda: (end(connection), answered.set()), daemon=True).start()
+
+        def wait() -> None:
+            end(connection)
+            answered.set()
+
+        threading.Thread(target=wait, daemon=True).start()
         gateway.settle()
         assert not answered.is_set()
         gateway.control.send(OpenDoor())
