@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from inferd.core import settings
-from inferd.core.settings import Address, Settings, SettingsError
+from inferd.core.address import Address
+from inferd.core.settings import Settings, SettingsError
 
 
 def _file(folder: Path, text: str) -> Path:

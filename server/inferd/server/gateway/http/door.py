@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from inferd.core.settings import Address
+from inferd.core.address import Address
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.http.service import Handle, HttpService

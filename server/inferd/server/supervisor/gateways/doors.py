@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import msgspec
 
+from inferd.core.address import Address
 from inferd.core.clock import Clock
 from inferd.core.link.messages import (
     AskCounts,
@@ -20,7 +21,6 @@ from inferd.core.link.messages import (
     StartGateway,
     ToGateway,
 )
-from inferd.core.settings import Address
 from inferd.core.telemetry.counts import Counts
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.supervisor.gateways.census import Census
