@@ -21,7 +21,7 @@ class StartGateway(Message, frozen=True):
     """The first message to a gateway: where to listen and within which limits.
 
     Sizes in bytes, times in seconds. `address` is HOST:PORT, port 0 for a free one; with
-    `share_port` other gateways listen at the same one.
+    `share_port` other gateways listen at the same one. `http` is another HOST:PORT, None for no HTTP.
     """
 
     address: str
@@ -31,6 +31,7 @@ class StartGateway(Message, frozen=True):
     repository_control: bool
     share_port: bool = False
     door: DoorChoice = "auto"
+    http: str | None = None
 
 
 class AddDeployment(Message, frozen=True):
@@ -140,15 +141,17 @@ ToGateway = (
 
 
 class Listening(Message, frozen=True):
-    """The gateway has bound HOST:PORT; it accepts calls when it is told to."""
+    """The gateway has bound HOST:PORT; it accepts calls when it is told to. `http` likewise."""
 
     address: str
+    http: str | None = None
 
 
 class ListenFailed(Message, frozen=True):
-    """The address could not be bound."""
+    """The address for gRPC, or with `over_http` the one for HTTP, could not be bound."""
 
     reason: str
+    over_http: bool = False
 
 
 class InstanceAttached(Message, frozen=True):
