@@ -30,9 +30,10 @@ def test_what_is_taken_comes_in_order(pieces: list[bytes], data: st.DataObject) 
     assert (at, body.rest()) == (len(whole), b"")
 
 
-@given(
-    st.binary(max_size=5000), st.sampled_from([gzip.compress, zlib.compress]), st.integers(1, 300)
-)
+PACKERS: list[Callable[[bytes], bytes]] = [gzip.compress, zlib.compress]
+
+
+@given(st.binary(max_size=5000), st.sampled_from(PACKERS), st.integers(1, 300))
 def test_packed_bytes_come_out_again(
     plain: bytes, pack: Callable[[bytes], bytes], size: int
 ) -> None:
