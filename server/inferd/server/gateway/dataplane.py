@@ -28,6 +28,9 @@ _DEPTH = {"cpu": 1, "cuda": 2}
 """Batches outstanding per worker: copying the next overlaps computing only on a device of its own;
 on a CPU a second one makes batches smaller and costs throughput."""
 
+_LARGEST_CHUNK = 4
+"""Messages that one request of a bulk job may take, where a message limits all others."""
+
 
 class InferCall(Protocol):
     """What the dataplane needs of a call, whichever door it came through."""
@@ -68,6 +71,7 @@ class Dataplane:
         """
         self.table = RoutingTable()
         self._max_message_bytes = max_message_bytes
+        self.max_chunk_bytes = _LARGEST_CHUNK * max_message_bytes
         self._max_request_time = max_request_time
         self._max_arena_bytes = max_arena_bytes
         self._drained = drained
@@ -102,7 +106,15 @@ class Dataplane:
                 # Another deployment took over while this request was admitted: admit it there.
                 continue
 
-    def _take(self, call: InferCall) -> None:
+    def infer_in_background(self, call: InferCall) -> None:
+        """As `infer`, for a request that runs when no other waits; it has its own deadline only."""
+        while True:
+            try:
+                return self._take(call, background=True)
+            except Superseded:
+                continue
+
+    def _take(self, call: InferCall, *, background: bool = False) -> None:
         arrived = monotonic()
         deployment: Deployment | None = None
         try:
@@ -117,15 +129,18 @@ class Dataplane:
                 buffers, request_id = message.buffers(), message.id
                 if message.plain:
                     self._remember(call.payload, message, deployment, plan)
-            if call.deadline < deadline:
+            if background:
+                lane, deadline = lane.in_background(), call.deadline
+            elif call.deadline < deadline:
                 deadline = call.deadline
             tensors, nbytes = plan.arrange(buffers)
             if deadline <= arrived:
                 raise DeadlineExceeded("Request timeout expired before it was queued")
-            self._dispatcher.submit(
-                deployment,
-                InferRequest(lane, plan, tensors, nbytes, arrived, deadline, request_id, call),
-            )
+            request = InferRequest(lane, plan, tensors, nbytes, arrived, deadline, request_id, call)
+            if background:
+                self._dispatcher.put_by(deployment, request)
+            else:
+                self._dispatcher.submit(deployment, request)
         except ServingError as error:
             if deployment is not None:
                 with self._dispatcher.lock:
@@ -187,7 +202,7 @@ class Dataplane:
             message.model,
             message.version,
             message.signature,
-            max_tensor_bytes=self._max_message_bytes,
+            max_tensor_bytes=self.max_chunk_bytes,
             preferred_batch_size=message.preferred_batch_size,
         )
         self._deployments[message.deployment] = deployment

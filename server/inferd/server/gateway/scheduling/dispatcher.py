@@ -100,6 +100,15 @@ class Dispatcher:
                 self._alarm = event
                 os.eventfd_write(self._wake, 1)
 
+    def put_by(self, deployment: Deployment, pending: Pending) -> None:
+        """Queue a request as background work. Raises what `Deployment.put_by` raises."""
+        with self.lock:
+            pending.watch(partial(self.cancel, deployment, pending))
+            event = deployment.put_by(pending)
+            if event < self._alarm:
+                self._alarm = event
+                os.eventfd_write(self._wake, 1)
+
     def cancel(self, deployment: Deployment, pending: Pending) -> None:
         """The caller of a request is gone."""
         with self.lock:
