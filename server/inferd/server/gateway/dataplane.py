@@ -125,7 +125,7 @@ class Dataplane:
             else:
                 message = InferMessage(call.payload)
                 deployment = self.table.resolve(message.model, message.version)
-                plan, lane, deadline = self._admit(deployment, message, arrived)
+                plan, lane, deadline = self._admit(deployment, message, arrived, len(call.payload))
                 buffers, request_id = message.buffers(), message.id
                 if message.plain:
                     self._remember(call.payload, message, deployment, plan)
@@ -156,13 +156,13 @@ class Dataplane:
                 self._forms.remember(payload, (deployment, plan))
 
     def _admit(
-        self, deployment: Deployment, message: InferMessage, arrived: float
+        self, deployment: Deployment, message: InferMessage, arrived: float, nbytes: int
     ) -> tuple[Plan, Lane, float]:
         """The plan, the lane and the deadline of a request. Raises `ServingError`."""
         admission = self._admissions.get(deployment)
         if admission is None:
             raise Superseded  # drained since it was looked up
-        plan = admission.plan(message)
+        plan = admission.plan(message, nbytes)
         message.refuse_tensor_parameters()
         lane, deadline = plan.lane, arrived + self._max_request_time
         parameters = message.parameters()
@@ -202,7 +202,7 @@ class Dataplane:
             message.model,
             message.version,
             message.signature,
-            max_tensor_bytes=self.max_chunk_bytes,
+            max_tensor_bytes=self._max_message_bytes,
             preferred_batch_size=message.preferred_batch_size,
         )
         self._deployments[message.deployment] = deployment
