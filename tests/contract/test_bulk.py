@@ -24,7 +24,7 @@ def test_chunks_are_answered_in_their_order_with_their_credit(
 ) -> None:
     """A chunk of more rows than a batch has one answer; its request may leave the model out."""
     gateway.deploy("m", ROWS, [LinkWorker()])
-    bulk = BulkConversation(channel)
+    bulk = BulkConversation(channel, timeout=None)  # as jobs are: nothing else bounds them
     opened = bulk.opened()
     assert (opened.model_version, opened.credit.chunks) == ("1", stream.MOST_CHUNKS)
     requests = [rows([[n, at] for at in range(11)], model="m" * (n % 2)) for n in range(9)]

@@ -12,6 +12,9 @@ from typing import Any, Self, TypeVar, cast
 import grpc
 import grpc.aio
 
+from inferd.client.bulk.aio import AsyncBulkAnswers
+from inferd.client.bulk.answers import Errors
+from inferd.client.bulk.job import BulkPosition
 from inferd.client.channel import channel_options, target_of
 from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
@@ -106,8 +109,7 @@ class AsyncClient:
 
     async def perform(self, call: Call[Result], deadline: Deadline) -> Result:
         """Send one call and read its answer; raises `InferenceError`, or `CancelledError`."""
-        if self._closed:
-            raise ClientClosed(f"the client of {self.address} is closed")
+        self.refuse_closed()
         try:
             payload = await self._method(call.path)(call.request, timeout=deadline.left())
         except grpc.RpcError as error:
@@ -124,6 +126,17 @@ class AsyncClient:
                 raise
             raise ClientClosed(f"the client of {self.address} was closed") from error
         return call.read(payload)
+
+    def open_stream(self, path: str) -> Any:
+        """Begin a call with a stream in both directions. Raises `ClientClosed`."""
+        self.refuse_closed()
+        method: Any = self._channel.stream_stream(path, None, None)
+        return method()  # without an iterator: the stubs do not know that it may be left out
+
+    def refuse_closed(self) -> None:
+        """Raise `ClientClosed` if this client is closed."""
+        if self._closed:
+            raise ClientClosed(f"the client of {self.address} is closed")
 
     def _method(self, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
         found = self._methods.get(path)
@@ -184,6 +197,33 @@ class AsyncModel:
         """Like a call, with what came beside the outputs, as `Model.infer`."""
         options = Options(tuple(outputs), parameters, request_id)
         return await self._infer(values, named, options, timeout)
+
+    def map(
+        self,
+        items: Any,
+        *,
+        in_flight: int = 16,
+        ordered: bool = True,
+        errors: Errors = "raise",
+        rows: int | None = None,
+        outputs: Sequence[str] = (),
+        parameters: Mapping[str, ParameterValue] | None = None,
+        resume: BulkPosition | None = None,
+        patience: float = 300.0,
+    ) -> AsyncBulkAnswers:
+        """As `Model.map`, with `async for`; `items` may be an asynchronous iterable, too."""
+        return AsyncBulkAnswers(
+            self._client,
+            self,
+            items,
+            options=Options(tuple(outputs), parameters),
+            in_flight=in_flight,
+            ordered=ordered,
+            errors=errors,
+            rows=rows,
+            resume=resume,
+            patience=patience,
+        )
 
     async def ready(self, *, timeout: float | None = None) -> bool:
         """Whether the model takes requests; False for one that the server does not know."""

@@ -24,6 +24,10 @@ _FINE = 0.002
 """Seconds; shorter waits are timed to the microsecond."""
 
 
+_LONGEST = 3600.0
+"""Seconds; epoll takes no more than some weeks."""
+
+
 class Dispatcher:
     """Brings requests to deployments and workers' answers back to them.
 
@@ -163,7 +167,7 @@ class Dispatcher:
     def _timeout(self) -> float | None:
         if self._alarm == inf:
             return None
-        return max(0.0, self._alarm - self._now())
+        return min(_LONGEST, max(0.0, self._alarm - self._now()))
 
     def _ring(self) -> None:
         """A deadline has passed or a delay ended somewhere."""
