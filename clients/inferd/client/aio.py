@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -127,11 +127,12 @@ class AsyncClient:
             raise ClientClosed(f"the client of {self.address} was closed") from error
         return call.read(payload)
 
-    def open_stream(self, path: str) -> Any:
+    def open_stream(self, path: str, requests: AsyncIterator[bytes]) -> AsyncIterable[bytes]:
         """Begin a call with a stream in both directions. Raises `ClientClosed`."""
         self.refuse_closed()
         method: Any = self._channel.stream_stream(path, None, None)
-        return method()  # without an iterator: the stubs do not know that it may be left out
+        call: AsyncIterable[bytes] = method(requests)
+        return call
 
     def refuse_closed(self) -> None:
         """Raise `ClientClosed` if this client is closed."""
@@ -210,6 +211,7 @@ class AsyncModel:
         parameters: Mapping[str, ParameterValue] | None = None,
         resume: BulkPosition | None = None,
         patience: float = 300.0,
+        progress: bool = False,
     ) -> AsyncBulkAnswers:
         """As `Model.map`, with `async for`; `items` may be an asynchronous iterable, too."""
         return AsyncBulkAnswers(
@@ -223,6 +225,7 @@ class AsyncModel:
             rows=rows,
             resume=resume,
             patience=patience,
+            progress=progress,
         )
 
     async def ready(self, *, timeout: float | None = None) -> bool:

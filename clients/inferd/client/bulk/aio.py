@@ -12,6 +12,7 @@ import grpc
 from inferd.client.bulk.answers import PATH, Errors
 from inferd.client.bulk.items import items_of, request_of
 from inferd.client.bulk.job import BulkJob, BulkPosition
+from inferd.client.bulk.progress import Progress, open_progress
 from inferd.client.codec.infer import Options
 from inferd.client.codec.status import FailedCall, error_of
 from inferd.client.errors import DeadlineExceeded, InferenceError, ServerUnavailable
@@ -39,6 +40,7 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
         rows: int | None,
         resume: BulkPosition | None,
         patience: float,
+        progress: bool,
     ) -> None:
         self._client = client
         self._model = model
@@ -56,6 +58,7 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
             now=monotonic(),
         )
         self._stream: _Stream | None = None
+        self._progress = open_progress(model.name, given) if progress else Progress()
         self._answers = self._run()
 
     @property
@@ -102,6 +105,7 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
                     await self._listen(stream)
         finally:
             await self._hang_up()
+            self._progress.close()
 
     async def _listen(self, stream: _Stream) -> None:
         job = self._job
@@ -122,6 +126,7 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
             await asyncio.sleep(wait)
 
     def _hand_on(self, index: int, result: object) -> Any:
+        self._progress.advance()
         if isinstance(result, InferenceError):
             if self._errors == "raise":
                 raise result
@@ -149,16 +154,13 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
 
 
 class _Stream:
-    """One stream and the tasks that write and read it."""
+    """One stream and the task that reads it."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._inbox: asyncio.Queue[_Event] = asyncio.Queue()
-        self._call: Any = client.open_stream(PATH)
-        self._tasks = [
-            asyncio.create_task(self._write(), name="bulk-chunks"),
-            asyncio.create_task(self._read(), name="bulk-answers"),
-        ]
+        self._call: Any = client.open_stream(PATH, self._requests())
+        self._reader = asyncio.create_task(self._read(), name="bulk-answers")
 
     @property
     def has_come(self) -> bool:
@@ -177,16 +179,12 @@ class _Stream:
     async def close(self) -> None:
         """End it, whatever is under way."""
         self._call.cancel()
-        for each in self._tasks:
-            each.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
 
-    async def _write(self) -> None:
-        try:
-            while True:
-                await self._call.write(await self._outbox.get())
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            return  # the reader is told, too
+    async def _requests(self) -> AsyncIterator[bytes]:
+        while True:
+            yield await self._outbox.get()
 
     async def _read(self) -> None:
         try:
