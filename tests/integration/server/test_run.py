@@ -41,6 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gate(folder: Path) -> Iterator[Gate]:
     """The model `gated` in the same repository."""
     with Gate(folder, folder / "repository") as made:
+        toml = folder / "repository" / "gated" / "model.toml"
+        toml.write_text("max_batch_size = 64\n" + toml.read_text())
         yield made
 
 
@@ -83,7 +85,7 @@ def test_bad_rows_are_kept_apart_and_the_others_answered(server: Server, tmp_pat
         for line in (tmp_path / "answers.jsonl.rejected.jsonl").read_text().splitlines()
     ]
     assert [(each["row"], each["line"]) for each in rejected] == [(8, 8), (1501, 1501)]
-    assert "negative number" in rejected[1]["error"]
+    assert "failed on this batch" in rejected[1]["error"]
     assert rejected[1]["values"]["name"] == "negative"
     assert not (tmp_path / "answers.jsonl.partial").exists()
 
