@@ -11,13 +11,14 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from grpc_requests import Client
 
-from inferd.protos.services import INFERENCE_METHODS, INFERENCE_SERVICE
+from inferd.protos.services import BULK_SERVICE, INFERENCE_METHODS, INFERENCE_SERVICE
 from support.calls import ROWS
 from support.gateway import GatewayUnderTest
 from support.link_worker import LinkWorker
 
 _SERVICES = {
     INFERENCE_SERVICE,
+    BULK_SERVICE,
     "grpc.health.v1.Health",
     "grpc.reflection.v1alpha.ServerReflection",
 }

@@ -32,13 +32,14 @@ class Server:
         models: Iterable[Path],
         *options: str,
         environment: Mapping[str, str] | None = None,
+        address: str = "127.0.0.1:0",
     ) -> None:
         """`folder` is its working directory and holds its ready file and log."""
         self._ready_file = folder / "ready.json"
         self.log = folder / "server.log"
         command = [str(Path(sys.executable).with_name("inferd")), "serve"]
         command += [str(each) for each in models]
-        command += ["--grpc", "127.0.0.1:0", "--ready-file", str(self._ready_file), *options]
+        command += ["--grpc", address, "--ready-file", str(self._ready_file), *options]
         if "--http" not in options:
             command += ["--http", "127.0.0.1:0"]
         with self.log.open("wb") as log:

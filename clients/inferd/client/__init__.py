@@ -10,6 +10,9 @@ with connect("localhost:8001") as client:
 """
 
 from inferd.client.aio import AsyncClient, AsyncModel, connect_async
+from inferd.client.bulk.aio import AsyncBulkAnswers
+from inferd.client.bulk.answers import BulkAnswers
+from inferd.client.bulk.job import BulkPosition
 from inferd.client.client import Client, Model, connect
 from inferd.client.errors import (
     AccessDenied,
@@ -46,10 +49,13 @@ __all__ = [
     "AccessDenied",
     "Answer",
     "AnswerInvalid",
+    "AsyncBulkAnswers",
     "AsyncClient",
     "AsyncModel",
     "Axis",
     "BatchStatistics",
+    "BulkAnswers",
+    "BulkPosition",
     "Cancelled",
     "Client",
     "ClientClosed",

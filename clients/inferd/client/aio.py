@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -13,6 +13,9 @@ from typing import Any, Self, TypeVar, cast
 import grpc
 import grpc.aio
 
+from inferd.client.bulk.aio import AsyncBulkAnswers
+from inferd.client.bulk.answers import Errors
+from inferd.client.bulk.job import BulkPosition
 from inferd.client.channel import channel_options, target_of
 from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
@@ -108,8 +111,7 @@ class AsyncClient:
 
     async def perform(self, call: Call[Result], deadline: Deadline) -> Result:
         """Send one call and read its answer; raises `InferenceError`, or `CancelledError`."""
-        if self._closed:
-            raise ClientClosed(f"the client of {self.address} is closed")
+        self.refuse_closed()
         try:
             payload = await self._method(call.path)(call.request, timeout=deadline.left())
         except grpc.RpcError as error:
@@ -155,6 +157,18 @@ class AsyncClient:
         task = asyncio.current_task()
         if self._closed and not (task is not None and task.cancelling()):
             raise ClientClosed(f"the client of {self.address} was closed") from error
+
+    def open_stream(self, path: str, requests: AsyncIterator[bytes]) -> AsyncIterable[bytes]:
+        """Begin a call with a stream in both directions. Raises `ClientClosed`."""
+        self.refuse_closed()
+        method: Any = self._channel.stream_stream(path, None, None)
+        call: AsyncIterable[bytes] = method(requests)
+        return call
+
+    def refuse_closed(self) -> None:
+        """Raise `ClientClosed` if this client is closed."""
+        if self._closed:
+            raise ClientClosed(f"the client of {self.address} is closed")
 
     def _method(self, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
         found = self._methods.get(path)
@@ -234,6 +248,35 @@ class AsyncModel:
         async with aclosing(self._client.perform_stream(call, deadline)) as answers:
             async for each in answers:
                 yield each.value
+
+    def map(
+        self,
+        items: Any,
+        *,
+        in_flight: int = 16,
+        ordered: bool = True,
+        errors: Errors = "raise",
+        rows: int | None = None,
+        outputs: Sequence[str] = (),
+        parameters: Mapping[str, ParameterValue] | None = None,
+        resume: BulkPosition | None = None,
+        patience: float = 300.0,
+        progress: bool = False,
+    ) -> AsyncBulkAnswers:
+        """As `Model.map`, with `async for`; `items` may be an asynchronous iterable, too."""
+        return AsyncBulkAnswers(
+            self._client,
+            self,
+            items,
+            options=Options(tuple(outputs), parameters),
+            in_flight=in_flight,
+            ordered=ordered,
+            errors=errors,
+            rows=rows,
+            resume=resume,
+            patience=patience,
+            progress=progress,
+        )
 
     async def ready(self, *, timeout: float | None = None) -> bool:
         """Whether the model takes requests; False for one that the server does not know."""

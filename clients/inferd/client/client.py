@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import grpc
 
+from inferd.client.bulk.answers import BulkAnswers, Errors
+from inferd.client.bulk.job import BulkPosition
 from inferd.client.channel import channel_options, target_of
 from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
@@ -160,6 +162,16 @@ class Client:
             inputs=call.inputs,
         )
 
+    def open_stream(self, path: str, requests: Iterator[bytes]) -> Iterable[bytes]:
+        """Begin a call with a stream in both directions. Raises `ClientClosed`."""
+        self.refuse_closed()
+        return self._channel.stream_stream(path, None, None)(requests)
+
+    def refuse_closed(self) -> None:
+        """Raise `ClientClosed` if this client is closed."""
+        if self._closed:
+            raise ClientClosed(f"the client of {self.address} is closed")
+
     def _method(self, path: str) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
         found = self._methods.get(path)
         if found is None:
@@ -246,6 +258,45 @@ class Model:
         metadata = self._fetched(deadline)
         call = stream(metadata, self.version, values, named, Options(parameters=parameters))
         return _values(self._client.perform_stream(call, deadline))
+
+    def map(
+        self,
+        items: Any,
+        *,
+        in_flight: int = 16,
+        ordered: bool = True,
+        errors: Errors = "raise",
+        rows: int | None = None,
+        outputs: Sequence[str] = (),
+        parameters: Mapping[str, ParameterValue] | None = None,
+        resume: BulkPosition | None = None,
+        patience: float = 300.0,
+        progress: bool = False,
+    ) -> BulkAnswers:
+        """The answers to many inputs, one for each item: what a call with it would answer.
+
+        An item is what one call takes: an array of rows, a tuple of inputs or a mapping of them. An
+        array, or a mapping of arrays, in the place of `items` is cut into chunks of `rows` rows. At most
+        `in_flight` items are drawn ahead of the answers taken. Without `ordered` answers come as they
+        finish, as pairs of the item's number and the answer. `errors` of items are raised, which ends
+        the job, or returned in place. Other requests go first on the server. A broken connection is
+        opened again and the job goes on; after `patience` seconds without any answer it ends with
+        an error. `resume` continues a job from an earlier `position`: `items` begin with its index.
+        """
+        return BulkAnswers(
+            self._client,
+            self.metadata(),
+            self.version,
+            items,
+            options=Options(tuple(outputs), parameters),
+            in_flight=in_flight,
+            ordered=ordered,
+            errors=errors,
+            rows=rows,
+            resume=resume,
+            patience=patience,
+            progress=progress,
+        )
 
     def ready(self, *, timeout: float | None = None) -> bool:
         """Whether the model takes requests; False for one that the server does not know."""

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from inferd.protos.pool import POOL, message_class
 
 INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
+BULK_SERVICE: Final = "inferd.v1.BulkInference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,6 @@ def _method(service: str, descriptor: MethodDescriptor) -> Method:
 
 INFERENCE_METHODS: Final = methods_of(INFERENCE_SERVICE)
 """The methods of `inference.GRPCInferenceService`, by method name."""
+
+BULK_METHODS: Final = methods_of(BULK_SERVICE)
+"""The methods of `inferd.v1.BulkInference`, by method name."""

@@ -13,6 +13,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from inferd.client import errors
+from inferd.protos.v1.bulk_pb2 import Error
 from inferd.wire.status import DETAILS_KEY
 
 BY_REASON: dict[str, type[errors.InferenceError]] = {
@@ -39,6 +40,8 @@ BY_CODE: dict[grpc.StatusCode, type[errors.InferenceError]] = {
     grpc.StatusCode.UNIMPLEMENTED: errors.Unsupported,
 }
 """Every other code is a `ServerFault`."""
+
+_CODES = {each.value[0]: each for each in grpc.StatusCode}
 
 _INPUT_PATH = re.compile(r"inputs\[(\d+)\]")
 
@@ -145,3 +148,20 @@ def _argument_of(path: str | None, inputs: Sequence[str]) -> str | None:
     if found is None or int(found[1]) >= len(inputs):
         return None
     return inputs[int(found[1])]
+
+
+def error_in_place(told: Error, inputs: Sequence[str] = ()) -> errors.InferenceError:
+    """The error that stands for one answer of a stream; `inputs` as for `error_of`."""
+    code = _CODES.get(told.code, grpc.StatusCode.UNKNOWN)
+    kind = BY_REASON.get(told.reason) or BY_CODE.get(code, errors.ServerFault)
+    error = kind(
+        told.message,
+        reason=told.reason or None,
+        code=code.name,
+        field=told.field or None,
+        retry_after=told.retry_after or None,
+        metadata=dict(told.metadata),
+    )
+    if isinstance(error, errors.InvalidInput):
+        error.argument = _argument_of(error.field, inputs)
+    return error

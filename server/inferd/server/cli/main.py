@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 _NEEDED = ("cyclopts", "msgspec", "pydantic", "rich", "structlog")
-_VERBS = ("serve", "predict", "bench", "inspect")
+_VERBS = ("serve", "predict", "run", "bench", "inspect")
 _INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 _HELP = """Serve PyTorch models over gRPC.
@@ -18,6 +18,7 @@ Start with
 
 - inferd serve models
 - inferd predict digits --random
+- inferd run digits --input images.npy --output answers.parquet
 - inferd bench digits
 - inferd inspect localhost:8001
 """

@@ -35,7 +35,7 @@ from inferd.core.link.messages import (
 )
 from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
 from inferd.core.telemetry.logs import get_logger
-from inferd.protos.services import INFERENCE_SERVICE
+from inferd.protos.services import BULK_SERVICE, INFERENCE_SERVICE
 from inferd.server.gateway.commands import RepositoryCommands
 from inferd.server.gateway.counts import CountsReporter
 from inferd.server.gateway.dataplane import Dataplane
@@ -43,6 +43,7 @@ from inferd.server.gateway.others import OtherGateways
 from inferd.server.gateway.rpc.call import Method, Unary
 from inferd.server.gateway.rpc.door import make_door
 from inferd.server.gateway.rpc.faults import DoorError, unexpected
+from inferd.server.gateway.rpc.services.bulk.service import BulkService
 from inferd.server.gateway.rpc.services.health import SERVICE as HEALTH_SERVICE
 from inferd.server.gateway.rpc.services.health import Health
 from inferd.server.gateway.rpc.services.inference import InferenceService
@@ -94,8 +95,10 @@ class Gateway:
             other_counts=self._others.counts,
             report=self._reporter.report,
         )
-        reflection = Reflection([INFERENCE_SERVICE, HEALTH_SERVICE])
-        methods = {**self._inference.methods(), **self._health.methods(), **reflection.methods()}
+        self._bulk = BulkService(self._dataplane)
+        reflection = Reflection([INFERENCE_SERVICE, BULK_SERVICE, HEALTH_SERVICE])
+        services = (self._inference, self._bulk, self._health, reflection)
+        methods = {path: each for service in services for path, each in service.methods().items()}
         self._door = make_door(
             start.door,
             methods,
@@ -190,6 +193,7 @@ class Gateway:
         self._changed()
         self._health.close()
         self._inference.close()
+        self._bulk.close()
         until = monotonic() + grace
         if self._http is not None:
             self._http.begin_to_drain()

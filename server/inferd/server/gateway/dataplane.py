@@ -31,6 +31,9 @@ _DEPTH = {"cpu": 1, "cuda": 2}
 """Batches outstanding per worker: copying the next overlaps computing only on a device of its own;
 on a CPU a second one makes batches smaller and costs throughput."""
 
+_LARGEST_CHUNK = 4
+"""Messages that one request of a bulk job may take, where a message limits all others."""
+
 
 class InferCall(Protocol):
     """What the dataplane needs of a call, whichever door it came through."""
@@ -71,6 +74,7 @@ class Dataplane:
         """
         self.table = RoutingTable()
         self._max_message_bytes = max_message_bytes
+        self.max_chunk_bytes = _LARGEST_CHUNK * max_message_bytes
         self._max_request_time = max_request_time
         self._max_arena_bytes = max_arena_bytes
         self._drained = drained
@@ -108,7 +112,15 @@ class Dataplane:
                 # Another deployment took over while this request was admitted: admit it there.
                 continue
 
-    def _take(self, call: InferCall) -> None:
+    def infer_in_background(self, call: InferCall) -> None:
+        """As `infer`, for a request that runs when no other waits; it has its own deadline only."""
+        while True:
+            try:
+                return self._take(call, background=True)
+            except Superseded:
+                continue
+
+    def _take(self, call: InferCall, *, background: bool = False) -> None:
         arrived = monotonic()
         deployment: Deployment | None = None
         try:
@@ -122,19 +134,22 @@ class Dataplane:
                 if isinstance(deployment, DecoupledDeployment):
                     self._take_decoupled(call, message, deployment, arrived)
                     return
-                plan, lane, deadline = self._admit(deployment, message, arrived)
+                plan, lane, deadline = self._admit(deployment, message, arrived, len(call.payload))
                 buffers, request_id = message.buffers(), message.id
                 if message.plain:
                     self._remember(call.payload, message, deployment, plan)
-            if call.deadline < deadline:
+            if background:
+                lane, deadline = lane.in_background(), call.deadline
+            elif call.deadline < deadline:
                 deadline = call.deadline
             tensors, nbytes = plan.arrange(buffers)
             if deadline <= arrived:
                 raise DeadlineExceeded("Request timeout expired before it was queued")
-            self._dispatcher.submit(
-                deployment,
-                InferRequest(lane, plan, tensors, nbytes, arrived, deadline, request_id, call),
-            )
+            request = InferRequest(lane, plan, tensors, nbytes, arrived, deadline, request_id, call)
+            if background:
+                self._dispatcher.put_by(deployment, request)
+            else:
+                self._dispatcher.submit(deployment, request)
         except ServingError as error:
             if deployment is not None:
                 with self._dispatcher.lock:
@@ -150,7 +165,7 @@ class Dataplane:
     ) -> None:
         if not isinstance(call, DecoupledCall):
             raise Unimplemented(UNARY_REFUSED)
-        plan, lane, deadline = self._admit(deployment, message, arrived)
+        plan, lane, deadline = self._admit(deployment, message, arrived, len(call.payload))
         until = min(arrived + self._max_request_time, call.deadline)
         tensors, nbytes = plan.arrange(message.buffers())
         deadline = min(deadline, until)
@@ -173,13 +188,13 @@ class Dataplane:
                 self._forms.remember(payload, (deployment, plan))
 
     def _admit(
-        self, deployment: Deployment, message: InferMessage, arrived: float
+        self, deployment: Deployment, message: InferMessage, arrived: float, nbytes: int
     ) -> tuple[Plan, Lane, float]:
         """The plan, the lane and the deadline of a request. Raises `ServingError`."""
         admission = self._admissions.get(deployment)
         if admission is None:
             raise Superseded  # drained since it was looked up
-        plan = admission.plan(message)
+        plan = admission.plan(message, nbytes)
         message.refuse_tensor_parameters()
         lane, deadline = plan.lane, arrived + self._max_request_time
         parameters = message.parameters()

@@ -52,12 +52,12 @@ class Admission:
         self._plans: dict[tuple[tuple[InputHead, ...], tuple[str, ...]], Plan] = {}
         self._lanes: dict[object, Lane] = {}
 
-    def plan(self, message: InferMessage) -> Plan:
-        """The plan for a request of this form. Raises `InvalidRequest`."""
+    def plan(self, message: InferMessage, nbytes: int = 0) -> Plan:
+        """The plan for a request of this form, which came in `nbytes`. Raises `InvalidRequest`."""
         key = (message.inputs, message.outputs)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._make_plan(message.inputs, message.outputs)
+            plan = self._make_plan(message.inputs, message.outputs, nbytes)
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
             self._plans[key] = plan
@@ -79,7 +79,11 @@ class Admission:
             self._remember_lane(key, found)
         return found
 
-    def _make_plan(self, heads: tuple[InputHead, ...], outputs: tuple[str, ...]) -> Plan:
+    def _make_plan(
+        self, heads: tuple[InputHead, ...], outputs: tuple[str, ...], arrived_bytes: int
+    ) -> Plan:
+        # What arrived in parts may be larger than a message.
+        most = max(self._max_tensor_bytes, arrived_bytes)
         order = self._match_names(heads)
         sizes: dict[str, int] = {}
         given = [heads[source] for source in order if source is not None]
@@ -87,7 +91,7 @@ class Admission:
             if source is not None:
                 _, datatype, shape = heads[source]
                 self._check_datatype(spec, datatype, source)
-                self._check_shape(spec, datatype, shape, source, sizes)
+                self._check_shape(spec, datatype, shape, source, sizes, most)
         # Inputs of any rank may be scalars, which have no rows; without inputs there are none.
         shapes = [shape for _, _, shape in given]
         batches = self._signature.max_batch_size > 0 and bool(shapes) and all(shapes)
@@ -147,13 +151,14 @@ class Admission:
                 field=field,
             )
 
-    def _check_shape(
+    def _check_shape(  # noqa: PLR0917  # six things that belong to one tensor
         self,
         spec: TensorSpec,
         datatype: str,
         shape: tuple[int, ...],
         position: int,
         sizes: dict[str, int],
+        most: int,
     ) -> None:
         field = f"inputs[{position}].shape"
         if any(dim < 0 for dim in shape):
@@ -163,10 +168,10 @@ class Admission:
                 field=field,
             )
         nbytes = 4 * prod(shape) if datatype == "BYTES" else byte_size(datatype, shape)
-        if nbytes > self._max_tensor_bytes:
+        if nbytes > most:
             raise InvalidRequest(
                 f"input '{spec.name}' with shape {_short(shape)} exceeds maximum size: "
-                f"{nbytes} bytes of at most {self._max_tensor_bytes}",
+                f"{nbytes} bytes of at most {most}",
                 reason="TENSOR_TOO_LARGE",
                 field=field,
             )

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inferd.core.link.messages import PublishModel, VersionState
-from inferd.server.gateway.scheduling.deployment import RESTART_HINT, Deployment
+from inferd.server.gateway.scheduling.deployment import Deployment
+from inferd.server.gateway.scheduling.deployment_info import RESTART_HINT
 from inferd.wire.errors import InvalidRequest, ModelNotFound, ModelNotReady, VersionNotFound
 from inferd.wire.suggestion import did_you_mean
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
 
 from inferd.core.link.messages import OutputOverflow
 from inferd.core.link.sockets import PeerGone
+from inferd.server.gateway.scheduling.background.background import Background
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance, rows_of
-from inferd.server.gateway.scheduling.pending import Pending, Piece
+from inferd.server.gateway.scheduling.pending import Pending
 from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.server.gateway.scheduling.tally import Tally, share
@@ -17,15 +18,9 @@ from inferd.server.gateway.scheduling.unanswered import UNANSWERED, Unanswered
 from inferd.wire.errors import (
     ArenaFull,
     DeadlineExceeded,
-    ModelNotReady,
     OutputInvalid,
     ServingError,
-    WorkerLost,
 )
-from inferd.wire.tensors import Buffer
-
-RESTART_HINT = 1.0
-"""Seconds after which a caller of a lost worker may try again: about what a reload takes."""
 
 PATIENCE = 0.5
 """Of the last batch's time, there and back: so long may the next one be held at most."""
@@ -70,6 +65,7 @@ class Deployment:
             max_delay=info.max_queue_delay,
             max_batch_bytes=max_batch_bytes,
         )
+        self._background = Background(max_batch_bytes=max_batch_bytes, steps=self._steps)
 
     @property
     def ready(self) -> bool:
@@ -94,7 +90,8 @@ class Deployment:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being executed."""
-        return not self._queue.size and not any(each.outstanding for each in self.instances)
+        waiting = self._queue.size or self._background.queue.size
+        return not waiting and not any(each.outstanding for each in self.instances)
 
     def submit(self, pending: Pending) -> float:
         """Queue a request and start it if an instance is free.
@@ -105,11 +102,7 @@ class Deployment:
         if self.draining:
             raise Superseded
         if not self.instances:
-            raise ModelNotReady(
-                f"'{self.info.model}' version {self.info.version} is not at ready state: "
-                "its worker is being restarted",
-                retry_after=RESTART_HINT,
-            )
+            raise self.info.not_ready()
         self._queue.add(pending)
         event = pending.deadline
         if self.quick:
@@ -121,11 +114,36 @@ class Deployment:
                     break
         return min(event, self._queue.next_event(self._looked)) if self._delays else event
 
+    def put_by(self, pending: Pending) -> float:
+        """As `submit`, for background work: it is executed when nothing else waits."""
+        if self.draining:
+            raise Superseded
+        if not self.instances:
+            raise self.info.not_ready()
+        self._background.queue.add(pending)
+        if not self._held_until and not self._queue.size:
+            self._fill()
+        return self.next_event()
+
     def dispatch(self) -> None:
         """Give every free instance what is due, held or not."""
         self._held_until = 0.0
-        if not self._queue.size:
-            return
+        if self._queue.size:
+            self._dispatch()
+        if self._background.queue.size and not self._queue.size:
+            self._fill()
+
+    def _fill(self) -> None:
+        """Give background work the capacity that is left."""
+        now, background = self._now(), self._background
+        for pending in background.queue.expire(now):
+            self._fail(pending, DeadlineExceeded("Request timeout expired while it was queued"))
+        for instance in self.instances:
+            while (batch := background.take(instance, self.instances, now)) is not None:
+                if not self._start(instance, batch):
+                    break
+
+    def _dispatch(self) -> None:
         now = self._looked = self._now()
         for pending in self._queue.expire(now):
             self._fail(pending, DeadlineExceeded("Request timeout expired while it was queued"))
@@ -145,7 +163,7 @@ class Deployment:
         except ArenaFull as error:
             if lies_ready:
                 # There will be room when the batch that is under way has ended.
-                self._queue.give_back(batch)
+                (self._background.queue if batch.lane.background else self._queue).give_back(batch)
                 self._crowded = True
                 return False
             for piece in batch.pieces:
@@ -153,7 +171,7 @@ class Deployment:
         except PeerGone:
             # The thread that reads the link sees it too and removes the instance.
             for piece in batch.pieces:
-                self._fail(piece.pending, self._worker_lost())
+                self._fail(piece.pending, self.info.worker_lost())
             return False
         return True
 
@@ -177,7 +195,7 @@ class Deployment:
         event = self._queue.next_event(self._looked)
         if self._held_until:  # with nothing waiting, too: what comes next is held as well
             event = min(event, self._held_until)
-        return min(event, self._unanswered.next_event())
+        return min(event, self._background.next_event(), self._unanswered.next_event())
 
     def unanswered(self) -> list[Pending]:
         """The requests whose callers are to be asked after now."""
@@ -185,7 +203,7 @@ class Deployment:
 
     def cancel(self, pending: Pending) -> None:
         """The caller is gone: the request is not executed, if it still waits."""
-        self._queue.forget(pending)
+        self._forget(pending)
 
     def settle(self, outcome: Completed) -> Tally:
         """Answer the callers of a finished batch; `conclude` is then due, under the lock.
@@ -196,13 +214,14 @@ class Deployment:
         now = self._now()
         layout = outcome.layout
         pieces = outcome.execution.batch.pieces
+        stepped = outcome.execution.batch.step
         for piece, outputs in zip(pieces, rows_of(outcome), strict=True):
             pending = piece.pending
             pending.unfinished -= 1
             if pending.settled:
                 continue
-            if piece.rows != pending.rows:
-                self._settle_split(piece, outcome, outputs, tally, now)
+            if piece.rows != pending.rows or stepped:
+                tally.settle_split(piece, outcome, outputs, now)
                 continue
             try:
                 pending.answered(layout, outputs)
@@ -232,18 +251,23 @@ class Deployment:
         instance.release(outcome.number)
         self._crowded = False
         now = self._now()
-        self._round = now - batch.taken
+        took = now - batch.taken
+        if batch.lane.background:
+            self._background.concluded(batch, now, outcome.durations)
+        else:
+            self._round = took
+            self._background.pace.ordinary(now, took)
         # A lone caller's next request would gain nothing by it.
         if busy and (batch.rows > 1 or self._queue.size) and not self._queue.full:
-            self._held_until = now + PATIENCE * self._round
+            self._held_until = now + PATIENCE * took
         else:
             self.dispatch()
 
     def _count(self, batch: Batch, durations: tuple[int, int, int]) -> None:
         epoch_ms = self._epoch_ms()
-        for rows in [each.rows for each in batch.pieces] if batch.step else [batch.rows]:
+        for rows in batch.sizes:
             self.statistics.executed(rows, share(durations, rows, batch.rows), epoch_ms)
-        if self._steps:
+        if self._steps and not batch.lane.background:
             batch.lane.observe_time(batch.rows, batch.executions, sum(durations))
 
     def abandon(self, instance: Instance, outcome: Failed) -> None:
@@ -264,48 +288,17 @@ class Deployment:
         self.instances.remove(instance)
         for execution in instance.close():
             for piece in execution.batch.pieces:
-                self._fail(piece.pending, self._worker_lost())
+                self._fail(piece.pending, self.info.worker_lost())
         if not self.instances:
-            for pending in self._queue.clear():
-                self._fail(pending, self._worker_lost())
-
-    def _worker_lost(self) -> WorkerLost:
-        model, version = self.info.model, str(self.info.version)
-        return WorkerLost(
-            f"the worker of '{model}' version {version} was lost while it held this request; "
-            "it is being restarted",
-            retry_after=RESTART_HINT,
-            metadata={"model": model, "version": version},
-        )
-
-    def _settle_split(
-        self,
-        piece: Piece,
-        outcome: Completed,
-        outputs: Sequence[Buffer],
-        tally: Tally,
-        now: float,
-    ) -> None:
-        pending = piece.pending
-        durations = outcome.durations
-        if outcome.execution.batch.step:  # its parts bear together what it took
-            durations = share(durations, piece.rows, outcome.execution.batch.rows)
-        pending.keep(piece, outcome.layout, outputs, durations)
-        if pending.unfinished:
-            return
-        try:
-            pending.answered(*pending.join())
-        except OutputInvalid as error:
-            tally.unfit.append((pending, error))
-            return
-        pending.settled = True
-        tally.split.append(pending.durations)
-        tally.total += now - pending.arrived
-        tally.queued += pending.taken - pending.arrived
+            for pending in self._queue.clear() + self._background.queue.clear():
+                self._fail(pending, self.info.worker_lost())
 
     def _fail(self, pending: Pending, error: ServingError) -> None:
         if pending.settled:
             return
-        self._queue.forget(pending)
+        self._forget(pending)
         pending.failed(error)
         self.statistics.failed(int((self._now() - pending.arrived) * 1e9))
+
+    def _forget(self, pending: Pending) -> None:
+        (self._background.queue if pending.lane.background else self._queue).forget(pending)

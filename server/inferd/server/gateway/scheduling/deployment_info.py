@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inferd.core.link.messages import Pinning
+from inferd.wire.errors import ModelNotReady, WorkerLost
 from inferd.wire.signature import Signature
+
+RESTART_HINT = 1.0
+"""Seconds after which a caller of a lost worker may try again: about what a reload takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +31,21 @@ class DeploymentInfo:
     preferred_batch_size: int = 0
     decoupled: bool = False
     max_streams: int = 64
+
+    def not_ready(self) -> ModelNotReady:
+        """The error of requests that come while no instance lives."""
+        return ModelNotReady(
+            f"'{self.model}' version {self.version} is not at ready state: "
+            "its worker is being restarted",
+            retry_after=RESTART_HINT,
+        )
+
+    def worker_lost(self) -> WorkerLost:
+        """The error of requests that a worker held when it died."""
+        version = str(self.version)
+        return WorkerLost(
+            f"the worker of '{self.model}' version {version} was lost while it held this request; "
+            "it is being restarted",
+            retry_after=RESTART_HINT,
+            metadata={"model": self.model, "version": version},
+        )

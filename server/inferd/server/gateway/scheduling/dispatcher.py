@@ -25,6 +25,10 @@ _FINE = 0.002
 """Seconds; shorter waits are timed to the microsecond."""
 
 
+_LONGEST = 3600.0
+"""Seconds; epoll takes no more than some weeks."""
+
+
 class Dispatcher:
     """Brings requests to deployments and workers' answers back to them.
 
@@ -101,6 +105,15 @@ class Dispatcher:
                 self._alarm = event
                 os.eventfd_write(self._wake, 1)
 
+    def put_by(self, deployment: Deployment, pending: Pending) -> None:
+        """Queue a request as background work. Raises what `Deployment.put_by` raises."""
+        with self.lock:
+            pending.watch(partial(self.cancel, deployment, pending))
+            event = deployment.put_by(pending)
+            if event < self._alarm:
+                self._alarm = event
+                os.eventfd_write(self._wake, 1)
+
     def cancel(self, deployment: Deployment, pending: Pending) -> None:
         """The caller of a request is gone."""
         with self.lock:
@@ -160,7 +173,7 @@ class Dispatcher:
     def _timeout(self) -> float | None:
         if self._alarm == inf:
             return None
-        return max(0.0, self._alarm - self._now())
+        return min(_LONGEST, max(0.0, self._alarm - self._now()))
 
     def _ring(self) -> None:
         """A deadline has passed or a delay ended somewhere."""

@@ -53,12 +53,16 @@ class Lane:
         parameters: dict[str, ParameterValue] | None = None,
         *,
         joined_rows: int = 0,
+        background: bool = False,
     ) -> None:
         """`joined_rows` 0 stands for `max_rows`. `sizes` are the sizes of free dimensions, by symbol, as the request's inputs have them."""
         self.inputs = inputs
         self.max_rows = max_rows
         self.joined_rows = min(joined_rows, max_rows) or max_rows
         self.parameters = parameters
+        self.background = background
+        """Whether these requests run only when no others wait."""
+        self._twin: Lane | None = None
         self._outputs = outputs
         self._sizes = dict(sizes or {})
         self._row_nbytes = self._exact_row_nbytes()
@@ -81,6 +85,20 @@ class Lane:
             parameters,
             joined_rows=self.joined_rows,
         )
+
+    def in_background(self) -> Lane:
+        """The lane of the same requests as background work; always the same one."""
+        if self._twin is None:
+            self._twin = Lane(
+                self.inputs,
+                self.max_rows,
+                self._outputs,
+                self._sizes,
+                self.parameters,
+                joined_rows=self.joined_rows,
+                background=True,
+            )
+        return self._twin
 
     def output_nbytes(self, rows: int, input_nbytes: int) -> int:
         """Room for the outputs of `rows` rows: exact where the shapes tell it, else a guess."""

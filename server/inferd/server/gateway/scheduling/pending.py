@@ -39,7 +39,7 @@ class Pending(Piece):
     """One request until it is settled: answered, failed or given up by its caller.
 
     It is its own piece unless it is split. Times are monotonic seconds. `queued` counts its pieces
-    that still wait, `unfinished` those without an outcome.
+    that still wait, `unfinished` those without an outcome; of background work, rows without one.
     """
 
     __slots__ = (
@@ -156,6 +156,31 @@ def parts_of(pending: Pending) -> list[Part]:
         Part(pending, first, min(step, pending.rows - first), [column[index] for column in columns])
         for index, first in enumerate(range(0, pending.rows, step))
     ]
+
+
+def cut(piece: Piece, rows: int) -> tuple[Part, Part]:
+    """The first `rows` rows of a piece that has more, and the others."""
+    whole = piece.pending
+    columns = [
+        _halves(buffer, spec, piece.rows, rows)
+        for buffer, spec in zip(piece.buffers, whole.lane.inputs, strict=True)
+    ]
+    return (
+        Part(whole, piece.first_row, rows, [first for first, _ in columns]),
+        Part(whole, piece.first_row + rows, piece.rows - rows, [rest for _, rest in columns]),
+    )
+
+
+def _halves(
+    buffer: Buffer | None, spec: LaneInput | None, rows: int, first: int
+) -> tuple[memoryview | None, memoryview | None]:
+    if buffer is None or spec is None:
+        return None, None
+    view = memoryview(buffer)
+    at = first * spec.row_nbytes
+    if spec.datatype == "BYTES":
+        at = row_offsets(view, rows, spec.row_elements)[first]
+    return view[:at], view[at:]
 
 
 def _cut(

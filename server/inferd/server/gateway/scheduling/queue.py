@@ -23,12 +23,21 @@ class Batch:
     rows: int
     taken: float
     """When it left the queue."""
+    most: int = 0
+    """Rows that one execution takes; 0 where each request is executed alone."""
 
     @property
     def step(self) -> int:
         """Rows of one execution, where there are more than one execution takes; else 0."""
-        most = self.lane.max_rows
-        return most if self.rows > most > 0 else 0
+        return self.most if self.rows > self.most > 0 else 0
+
+    @property
+    def sizes(self) -> list[int]:
+        """The rows of each execution."""
+        step = self.step
+        if not step:
+            return [self.rows]
+        return [min(step, self.rows - at) for at in range(0, self.rows, step)]
 
     @property
     def executions(self) -> int:
@@ -230,7 +239,7 @@ class Queue:
             pieces.popleft()
         if not pieces:
             del self._lanes[lane]
-        return Batch(lane, taken, rows, now) if taken else None
+        return Batch(lane, taken, rows, now, lane.max_rows) if taken else None
 
     def _go_together(self, taken: list[Piece], piece: Piece, rows: int, nbytes: int) -> bool:
         """Whether one more part goes to the worker with parts of the same request."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inferd.server.gateway.scheduling.pending import Pending
+from inferd.server.gateway.scheduling.instance import Completed
+from inferd.server.gateway.scheduling.pending import Pending, Piece
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.wire.errors import ServingError
+from inferd.wire.errors import OutputInvalid, ServingError
+from inferd.wire.tensors import Buffer
 
 
 def share(durations: tuple[int, int, int], rows: int, of: int) -> tuple[int, int, int]:
@@ -24,6 +27,29 @@ class Tally:
     queued: float = 0.0
     split: list[tuple[int, int, int]] = field(default_factory=list)
     unfit: list[tuple[Pending, ServingError]] = field(default_factory=list)
+
+    def settle_split(
+        self, piece: Piece, outcome: Completed, outputs: Sequence[Buffer], now: float
+    ) -> None:
+        """Take the outputs of a piece; with the last one, answer its request and count it."""
+        pending = piece.pending
+        if pending.lane.background:  # in rows
+            pending.unfinished -= piece.rows - 1
+        durations = outcome.durations
+        if outcome.execution.batch.step:  # its parts bear together what it took
+            durations = share(durations, piece.rows, outcome.execution.batch.rows)
+        pending.keep(piece, outcome.layout, outputs, durations)
+        if pending.unfinished:
+            return
+        try:
+            pending.answered(*pending.join())
+        except OutputInvalid as error:
+            self.unfit.append((pending, error))
+            return
+        pending.settled = True
+        self.split.append(pending.durations)
+        self.total += now - pending.arrived
+        self.queued += pending.taken - pending.arrived
 
     def add_to(self, statistics: Statistics, durations: tuple[int, int, int]) -> None:
         """Count the answered requests; `durations` are those of this batch in nanoseconds."""

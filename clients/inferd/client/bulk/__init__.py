@@ -1,0 +1,1 @@
+"""Bulk jobs: many chunks over one stream, continued where a broken connection left them."""

@@ -1,0 +1,1 @@
+"""inferd's own services, beside the Open Inference Protocol."""

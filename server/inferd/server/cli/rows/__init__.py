@@ -1,0 +1,1 @@
+"""Files of rows: read block by block, answered, and written so that a crash costs nothing."""

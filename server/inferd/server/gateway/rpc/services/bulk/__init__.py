@@ -1,0 +1,1 @@
+"""Bulk inference: the service, one stream of it, one chunk of that."""

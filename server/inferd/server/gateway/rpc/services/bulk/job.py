@@ -1,0 +1,51 @@
+"""What a bulk stream is opened for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from inferd.protos.oip_pb2 import ModelInferRequest
+from inferd.wire.errors import InvalidRequest
+from inferd.wire.requests import InferMessage
+from inferd.wire.tensors import Buffer
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model version and a place in the sequence: chunks below `position` are answered."""
+
+    model: str
+    version: str
+    token: str
+    position: int
+    order: int
+
+    @cached_property
+    def _names(self) -> bytes:
+        names = ModelInferRequest(model_name=self.model, model_version=self.version)
+        return names.SerializeToString()
+
+    @cached_property
+    def _name(self) -> bytes:
+        return ModelInferRequest(model_name=self.model).SerializeToString()
+
+    def complete(self, request: Buffer) -> bytes:
+        """The request of a chunk with the names that it may leave out; its own come after them."""
+        return b"".join((self._names, request))
+
+    def check(self, request: Buffer) -> None:
+        """Raise `InvalidRequest` where a request names another model than its job."""
+        if request[:1] not in (b"\x0a", b"\x12"):  # its first field is neither of the two names
+            return
+        behind = len(self._name)
+        if request[:behind] == self._name and request[behind : behind + 1] != b"\x12":
+            return
+        named = InferMessage(bytes(request))
+        if named.model not in ("", self.model) or named.version not in ("", self.version):
+            raise InvalidRequest(
+                f"the chunk is for '{named.model[:64]}' version '{named.version[:32]}', the job "
+                f"for '{self.model}' version {self.version}; leave the names out",
+                reason="OTHER_JOB",
+                field="chunk.request.model_name",
+            )

@@ -1,0 +1,79 @@
+"""One chunk of a bulk stream until it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from inferd.protos.v1.bulk_pb2 import Error
+from inferd.wire.bulk import ERROR, WHOLE
+from inferd.wire.errors import ServingError
+from inferd.wire.status import code_of, message_of
+
+
+class Settling(Protocol):
+    """The stream, as its chunks see it."""
+
+    def settle(self, turn: Turn, number: int, body: bytes) -> None:
+        """An answer has come, a field of this number."""
+
+    def forget_late(self, turn: Turn) -> None:
+        """Forget a chunk of a caller that had gone before anybody asked."""
+
+
+class Turn:
+    """One chunk, to the dataplane a call like any other. `answer` has a field's number and body."""
+
+    __slots__ = ("_gone", "_on_cancel", "_stream", "answer", "deadline", "nbytes", "payload",
+                 "sent_bytes", "sequence")  # fmt: skip
+
+    def __init__(
+        self, stream: Settling, sequence: int, payload: bytes, sent_bytes: int, deadline: float
+    ) -> None:
+        """`sent_bytes` are those of its request as it was sent."""
+        self._stream = stream
+        self.sequence = sequence
+        self.payload = payload
+        self.sent_bytes = sent_bytes
+        self.nbytes = len(payload)
+        self.deadline = deadline
+        self.answer: tuple[int, bytes] | None = None
+        self._gone = False
+        self._on_cancel: Callable[[], None] | None = None
+
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Have `on_cancel` called when the caller leaves, or has left, this chunk unanswered.
+
+        Never before this returns, for it may take a lock that is held here.
+        """
+        self._on_cancel = on_cancel
+        # Looked at after it is set: whichever thread comes second, here or in `forget`, sees both.
+        if self._gone:
+            self._stream.forget_late(self)
+
+    def reply(self, payload: bytes) -> None:
+        """Answer with a serialised ModelInferResponse."""
+        self._on_cancel = None
+        self.payload = b""
+        self._stream.settle(self, WHOLE, payload)
+
+    def fail(self, error: ServingError) -> None:
+        """Answer with an error; the stream goes on."""
+        self._on_cancel = None
+        self.payload = b""
+        told = Error(
+            code=code_of(error).value[0],
+            message=message_of(error),
+            reason=error.reason,
+            field=error.field or "",
+            retry_after=error.retry_after or 0.0,
+            metadata=error.metadata,
+        )
+        self._stream.settle(self, ERROR, told.SerializeToString())
+
+    def forget(self) -> None:
+        """The caller is gone."""
+        self._gone = True
+        on_cancel, self._on_cancel = self._on_cancel, None
+        if on_cancel is not None:
+            on_cancel()
