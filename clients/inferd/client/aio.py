@@ -5,56 +5,63 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import grpc
 import grpc.aio
 
-from inferd.client.channel import channel_options, target_of
+from inferd.client.channel import channel_options
 from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
 from inferd.client.codec.infer import Options, infer
 from inferd.client.codec.signatures import model_metadata
+from inferd.client.codec.split import join, message_limit, split
 from inferd.client.codec.status import FailedCall, error_of
 from inferd.client.deadline import Deadline
-from inferd.client.errors import ClientClosed, DeadlineExceeded, Unsupported
+from inferd.client.errors import ClientClosed, DeadlineExceeded, Overloaded, Unsupported
 from inferd.client.metadata import ModelMetadata, ModelState, ModelStatistics, ServerMetadata
 from inferd.client.prediction import ParameterValue, Prediction
+from inferd.client.target import target_of
 
 Result = TypeVar("Result")
 
 
 def connect_async(
-    address: str,
+    address: str | Sequence[str],
     *,
     timeout: float = 30.0,
     retries: bool = True,
     credentials: grpc.ChannelCredentials | None = None,
+    connections: int = 1,
 ) -> AsyncClient:
     """As `connect`, for use in the running event loop. Raises `RuntimeError` where none runs."""
     asyncio.get_running_loop()  # grpc would bind the channel to another loop without a word
-    target = target_of(address)
-    options = channel_options(retries=retries)
+    target = target_of(address, secure=credentials is not None)
+    options = channel_options(target, retries=retries, connections=connections)
     if credentials is None:
-        channel = grpc.aio.insecure_channel(target, options)
+        channels = [grpc.aio.insecure_channel(target.name, options) for _ in range(connections)]
     else:
-        channel = grpc.aio.secure_channel(target, credentials, options)
-    return AsyncClient(channel, address, timeout)
+        channels = [
+            grpc.aio.secure_channel(target.name, credentials, options) for _ in range(connections)
+        ]
+    return AsyncClient(channels, target.address, timeout)
 
 
 class AsyncClient:
-    """A connection to one server, for the tasks of one event loop; made by `connect_async`.
+    """Connections to a server, or to several alike, for the tasks of one event loop; made by `connect_async`.
 
     Its methods are those of `Client`. Close it, or use it in an `async with` statement.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, address: str, timeout: float) -> None:
+    def __init__(self, channels: Sequence[grpc.aio.Channel], address: str, timeout: float) -> None:
         self.address = address
         self.timeout = timeout
-        self._channel = channel
-        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self.message_limit: int | None = None  # bytes; known once a larger request was refused
+        self._channels = channels
+        self._methods: dict[str, Iterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]] = {}
         self._models: dict[tuple[str, str], AsyncModel] = {}
         self._closed = False
 
@@ -98,7 +105,8 @@ class AsyncClient:
     async def close(self) -> None:
         """End the connection and every call in flight; closing again does nothing."""
         self._closed = True
-        await self._channel.close(None)
+        for channel in self._channels:
+            await channel.close(None)
 
     def deadline(self, timeout: float | None) -> Deadline:
         """The end of a call that begins now."""
@@ -126,10 +134,11 @@ class AsyncClient:
         return call.read(payload)
 
     def _method(self, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
-        found = self._methods.get(path)
-        if found is None:
-            found = self._methods[path] = self._channel.unary_unary(path, None, None)
-        return found
+        turns = self._methods.get(path)
+        if turns is None:
+            methods = [each.unary_unary(path, None, None) for each in self._channels]
+            turns = self._methods[path] = cycle(methods)
+        return next(turns)
 
     async def __aenter__(self) -> Self:
         return self
@@ -214,7 +223,19 @@ class AsyncModel:
         deadline = self._client.deadline(timeout)
         metadata = await self._fetched(deadline)
         call = infer(metadata, self.version, values, named, options)
-        return await self._client.perform(call, deadline)
+        limit = self._client.message_limit
+        if limit is None or len(call.request) <= limit:
+            try:
+                return await self._client.perform(call, deadline)
+            except Overloaded as error:
+                limit = message_limit(error)
+                if limit is None:
+                    raise
+                self._client.message_limit = limit
+        size = len(call.request)
+        del call  # a copy of all inputs
+        parts = split(metadata, self.version, values, named, options, size=size, limit=limit)
+        return join([await self._client.perform(part, deadline) for part in parts])
 
     async def _fetched(self, deadline: Deadline) -> ModelMetadata:
         if self._metadata is not None:

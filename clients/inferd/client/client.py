@@ -3,60 +3,72 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import grpc
 
-from inferd.client.channel import channel_options, target_of
+from inferd.client.channel import channel_options
 from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
 from inferd.client.codec.infer import Options, infer
 from inferd.client.codec.signatures import model_metadata
+from inferd.client.codec.split import join, message_limit, split
 from inferd.client.codec.status import FailedCall, error_of
 from inferd.client.deadline import Deadline
-from inferd.client.errors import ClientClosed, DeadlineExceeded, Unsupported
+from inferd.client.errors import ClientClosed, DeadlineExceeded, Overloaded, Unsupported
 from inferd.client.metadata import ModelMetadata, ModelState, ModelStatistics, ServerMetadata
 from inferd.client.prediction import ParameterValue, Prediction
+from inferd.client.target import target_of
 
 Result = TypeVar("Result")
 
 
 def connect(
-    address: str,
+    address: str | Sequence[str],
     *,
     timeout: float = 30.0,
     retries: bool = True,
     credentials: grpc.ChannelCredentials | None = None,
+    connections: int = 1,
 ) -> Client:
-    """A client of the server at `address` (HOST:PORT). Nothing is sent yet.
+    """A client of the server at `address` (HOST:PORT). Nothing is sent to it yet.
+
+    Several addresses, in a list or with commas between, are servers that serve the same models:
+    calls go to those that can be reached, in turn; names among them are looked up now, once. Over
+    `connections` to each server, calls go in turn too: one gateway serves all calls of a connection.
 
     Every call ends within `timeout` seconds unless it is given its own. With `retries`, calls that
-    the server could not take (UNAVAILABLE) are sent up to three times within that time. Without
-    `credentials` the connection is not encrypted. Raises `ValueError` for what is no address.
+    a server could not take (UNAVAILABLE) are sent up to three times within that time. Without
+    `credentials` the connection is not encrypted. Raises `ValueError` for what is no address, and
+    `ServerUnavailable` for one of several names that cannot be looked up.
     """
-    target = target_of(address)
-    options = channel_options(retries=retries)
+    target = target_of(address, secure=credentials is not None)
+    options = channel_options(target, retries=retries, connections=connections)
     if credentials is None:
-        channel = grpc.insecure_channel(target, options)
+        channels = [grpc.insecure_channel(target.name, options) for _ in range(connections)]
     else:
-        channel = grpc.secure_channel(target, credentials, options)
-    return Client(channel, address, timeout)
+        channels = [
+            grpc.secure_channel(target.name, credentials, options) for _ in range(connections)
+        ]
+    return Client(channels, target.address, timeout)
 
 
 class Client:
-    """A connection to one server, safe to share between threads; made by `connect`.
+    """Connections to a server, or to several alike, safe to share between threads; made by `connect`.
 
     Every method raises an `InferenceError` where the server cannot be reached or refuses. `timeout`
     is in seconds; None takes the client's. Close it, or use it in a `with` statement.
     """
 
-    def __init__(self, channel: grpc.Channel, address: str, timeout: float) -> None:
+    def __init__(self, channels: Sequence[grpc.Channel], address: str, timeout: float) -> None:
         self.address = address
         self.timeout = timeout
-        self._channel = channel
-        self._methods: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self.message_limit: int | None = None  # bytes; known once a larger request was refused
+        self._channels = channels
+        self._methods: dict[str, Iterator[grpc.UnaryUnaryMultiCallable[bytes, bytes]]] = {}
         self._models: dict[tuple[str, str], Model] = {}
         self._closed = False
 
@@ -102,7 +114,8 @@ class Client:
     def close(self) -> None:
         """End the connection and every call in flight; closing again does nothing."""
         self._closed = True
-        self._channel.close()
+        for channel in self._channels:
+            channel.close()
 
     def deadline(self, timeout: float | None) -> Deadline:
         """The end of a call that begins now."""
@@ -126,10 +139,11 @@ class Client:
         return call.read(payload)
 
     def _method(self, path: str) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
-        found = self._methods.get(path)
-        if found is None:
-            found = self._methods[path] = self._channel.unary_unary(path, None, None)
-        return found
+        turns = self._methods.get(path)
+        if turns is None:
+            methods = [each.unary_unary(path, None, None) for each in self._channels]
+            turns = self._methods[path] = cycle(methods)
+        return next(turns)  # atomic: threads share it
 
     def __enter__(self) -> Self:
         return self
@@ -222,7 +236,19 @@ class Model:
         deadline = self._client.deadline(timeout)
         metadata = self._fetched(deadline)
         call = infer(metadata, self.version, values, named, options)
-        return self._client.perform(call, deadline)
+        limit = self._client.message_limit
+        if limit is None or len(call.request) <= limit:
+            try:
+                return self._client.perform(call, deadline)
+            except Overloaded as error:
+                limit = message_limit(error)
+                if limit is None:
+                    raise
+                self._client.message_limit = limit
+        size = len(call.request)
+        del call  # a copy of all inputs
+        parts = split(metadata, self.version, values, named, options, size=size, limit=limit)
+        return join([self._client.perform(part, deadline) for part in parts])
 
     def _fetched(self, deadline: Deadline) -> ModelMetadata:
         if self._metadata is not None:

@@ -150,8 +150,8 @@ def test_typed_and_raw_data_do_not_mix(parse: Parse) -> None:
 
 def test_empty_typed_data_beside_raw_is_none(parse: Parse) -> None:
     """MLServer's client sends such a message: there is nothing in it that could contradict."""
-    sent = oip.ModelInferRequest(model_name="m")
-    sent.inputs.add(name="x", datatype="FP32", shape=[1]).contents.SetInParent()
+    sent = one_input("FP32", 1)
+    sent.inputs[0].contents.SetInParent()
     sent.raw_input_contents.append(b"abcd")
     assert [bytes(each) for each in parse(sent.SerializeToString()).buffers()] == [b"abcd"]
 
