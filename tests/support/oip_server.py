@@ -21,7 +21,7 @@ from inferd.wire.errors import InvalidRequest, ModelNotFound, ServingError, Unim
 from inferd.wire.signature import Axis, Signature, TensorSpec
 from inferd.wire.status import code_of, message_of, trailers_of
 
-_OPTIONS = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+_OPTIONS = [("grpc.so_reuseport", 0)]
 
 BATCH = Axis("batch", 1, 64)
 
@@ -78,6 +78,9 @@ class OipServer:
     faults: deque[ServingError | oip.ModelInferResponse] = field(default_factory=deque)
     calls: Counter[str] = field(default_factory=Counter)
     requests: list[oip.ModelInferRequest] = field(default_factory=list)
+    peers: set[str] = field(default_factory=set)
+    """Who called: one for each connection."""
+
     without: set[str] = field(default_factory=set)
     """RPCs that answer UNIMPLEMENTED."""
 
@@ -86,6 +89,9 @@ class OipServer:
 
     left: threading.Event = field(default_factory=threading.Event)
     """Set when a stream of many answers has ended, well or not."""
+
+    message_limit: int = -1
+    """Bytes of the largest request; -1: any size."""
 
     port: int = 0
     address: str = ""
@@ -96,7 +102,8 @@ class OipServer:
 
     def __enter__(self) -> Self:
         self._open.set()
-        self._server = grpc.server(ThreadPoolExecutor(16), options=_OPTIONS)
+        options = [*_OPTIONS, ("grpc.max_receive_message_length", self.message_limit)]
+        self._server = grpc.server(ThreadPoolExecutor(16), options=options)
         handlers = {name: self._handler(each) for name, each in INFERENCE_METHODS.items()}
         generic = grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers)
         self._server.add_generic_rpc_handlers((generic,))
@@ -131,6 +138,7 @@ class OipServer:
 
         def behave(request: Message, context: grpc.ServicerContext) -> Message:
             self.calls[method.name] += 1
+            self.peers.add(context.peer())
             if answer is None or method.name in self.without:
                 context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method.name} is not offered")
             try:

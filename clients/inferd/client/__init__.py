@@ -9,11 +9,12 @@ with connect("localhost:8001") as client:
         ...
 """
 
-from inferd.client.aio import AsyncClient, AsyncModel, connect_async
+from inferd.client.aio import AsyncClient, connect_async
+from inferd.client.aio_model import AsyncModel
 from inferd.client.bulk.aio import AsyncBulkAnswers
 from inferd.client.bulk.answers import BulkAnswers
 from inferd.client.bulk.job import BulkPosition
-from inferd.client.client import Client, Model, connect
+from inferd.client.client import Client, connect
 from inferd.client.errors import (
     AccessDenied,
     AnswerInvalid,
@@ -42,6 +43,7 @@ from inferd.client.metadata import (
     ModelStatistics,
     ServerMetadata,
 )
+from inferd.client.model import Model
 from inferd.client.prediction import Answer, ParameterValue, Prediction, Timings
 from inferd.wire.signature import Axis, Signature, TensorSpec
 

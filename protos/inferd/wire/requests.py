@@ -80,7 +80,8 @@ class InferMessage:
         tensors, raw = self._tensors, self._raw
         if raw:
             for index, each in enumerate(tensors):
-                if each.HasField("contents"):
+                # MLServer's client leaves an empty one beside its raw contents.
+                if each.HasField("contents") and each.contents.ByteSize():
                     raise InvalidRequest(
                         f"contents field must not be specified when using raw_input_contents "
                         f"for input '{each.name}'",

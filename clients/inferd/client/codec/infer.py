@@ -38,12 +38,24 @@ def infer(
     """The call of a model with these arguments; raises `InvalidInput` where they do not fit."""
     started = perf_counter()
     arguments = read_arguments(metadata.name, metadata.signature, positional, named)
+    return request_call(metadata, version, arguments, options, started)
+
+
+def request_call(
+    metadata: ModelMetadata,
+    version: str,
+    arguments: Arguments,
+    options: Options,
+    started: float | None = None,
+) -> Call[Prediction]:
+    """The call with arguments that fit the model; its preparing counts from `started`, or now."""
+    began = perf_counter() if started is None else started
     request = _serialise(_head(metadata, version, arguments, options), arguments)
     sent = perf_counter()
 
     def read(payload: bytes) -> Prediction:
         message = parse("ModelInfer", oip.ModelInferResponse, payload)
-        return _prediction(message, started, sent, as_torch=arguments.as_torch)
+        return _prediction(message, began, sent, as_torch=arguments.as_torch)
 
     return Call(PATHS["ModelInfer"], request, read, inputs=tuple(arguments.values))
 
