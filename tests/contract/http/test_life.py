@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+from time import monotonic
 
 from inferd.core.link.messages import (
     DrainGateway,
@@ -136,6 +137,21 @@ def test_requests_that_outlast_the_grace_are_told(gateway: GatewayUnderTest) -> 
     worker.go.set()
     gateway.join()
     assert asked.model == "m"
+
+
+def test_small_answers_are_not_held_back(gateway: GatewayUnderTest) -> None:
+    """The system does not wait for more to send: that would be 40 ms for every request."""
+    gateway.deploy("m", ROWS, [LinkWorker()])
+    connection = connect(gateway)
+    quickest = min(_seconds(connection) for _ in range(20))
+    connection.close()
+    assert quickest < 0.03
+
+
+def _seconds(connection: http.client.HTTPConnection) -> float:
+    begun = monotonic()
+    assert send(connection, INFER, row(1)).status == 200
+    return monotonic() - begun
 
 
 def test_an_idle_server_drains_at_once(gateway: GatewayUnderTest) -> None:

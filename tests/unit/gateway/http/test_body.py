@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -30,15 +29,10 @@ def test_what_is_taken_comes_in_order(pieces: list[bytes], data: st.DataObject) 
     assert (at, body.rest()) == (len(whole), b"")
 
 
-PACKERS: list[Callable[[bytes], bytes]] = [gzip.compress, zlib.compress]
-
-
-@given(st.binary(max_size=5000), st.sampled_from(PACKERS), st.integers(1, 300))
-def test_packed_bytes_come_out_again(
-    plain: bytes, pack: Callable[[bytes], bytes], size: int
-) -> None:
+@given(st.binary(max_size=5000), st.sampled_from(["gzip", "zlib"]), st.integers(1, 300))
+def test_packed_bytes_come_out_again(plain: bytes, way: str, size: int) -> None:
     """However they are cut; one byte less than they have is too much."""
-    packed = pack(plain)
+    packed = gzip.compress(plain) if way == "gzip" else zlib.compress(plain)
     pieces = [packed[at : at + size] for at in range(0, len(packed), size)]
     assert b"".join(unpack(pieces, len(plain))) == plain
     if plain:

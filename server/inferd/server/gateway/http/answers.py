@@ -41,9 +41,10 @@ class Answer:
         length = (b"content-length", str(size).encode())
         headers = [(b"date", date), length, *self._headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        for piece in self._pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        last = len(self._pieces) - 1
+        for index, piece in enumerate(self._pieces):
+            more = index != last
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
 def json_answer(document: object, status: int = 200) -> Answer:

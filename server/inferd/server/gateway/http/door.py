@@ -91,7 +91,8 @@ class HttpDoor:
             family, _, _, _, place = socket.getaddrinfo(
                 wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
-            self._socket = listener = socket.socket(family, socket.SOCK_STREAM)
+            # By its number: asyncio sends small answers at once only on sockets that say TCP.
+            self._socket = listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self._share_port:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
