@@ -49,8 +49,9 @@ def identity(
 
 
 class LinkWorker:
-    """Answers batches with `function`; `batches` lists the row counts it was given.
+    """Answers batches with `function`; `batches` lists the rows of each execution.
 
+    `messages` lists those of each message: several executions may be asked for in one.
     Clearing `go` holds every batch until it is set again. `times` are the nanoseconds it reports.
     """
 
@@ -61,6 +62,7 @@ class LinkWorker:
         self.go.set()
         self.arrived = threading.Semaphore(0)
         self.batches: list[int] = []
+        self.messages: list[int] = []
         self.times = (1_000, 2_000, 3_000)
         self._function = function
         self._socket: MessageSocket[object, ToLinkedWorker] = MessageSocket(ours, ToLinkedWorker)
@@ -114,7 +116,10 @@ class LinkWorker:
             for each in message.inputs
         ]
         first = next(each for each in inputs if each is not None)
-        self.batches.append(first.shape[0] if first.shape else 1)
+        rows = first.shape[0] if first.shape else 1
+        self.messages.append(rows)
+        step = message.step or max(rows, 1)
+        self.batches += [min(step, rows - at) for at in range(0, rows, step)] or [0]
         self.arrived.release()
         self.go.wait()
         try:

@@ -220,7 +220,7 @@ def test_quick_parts_of_one_request_go_to_the_worker_together(scene: Scene) -> N
     while not scene.deployment.idle:
         scene.read(instance)
     assert pending.answer == ((("INT8", (1,)),), [bytes(26)])
-    assert worker.batches == [4, 16, 6]  # 2 ms; four of 2 ms; two at 0.5 ms
+    assert worker.messages == [4, 16, 6]  # 2 ms; four of 2 ms; two at 0.5 ms
     statistics = scene.deployment.statistics
     assert (statistics.inference_count, statistics.execution_count) == (26, 7)
     assert {rows: each.compute_infer.count for rows, each in statistics.batches.items()} == {
@@ -238,7 +238,7 @@ def test_slow_parts_of_one_request_go_one_by_one(scene: Scene) -> None:
     scene.send(lane(4), 12)
     while not scene.deployment.idle:
         scene.read(instance)
-    assert worker.batches == [4, 4, 4]
+    assert worker.messages == [4, 4, 4]
 
 
 def test_what_few_rows_took_tells_nothing_of_parts(scene: Scene) -> None:
@@ -251,4 +251,13 @@ def test_what_few_rows_took_tells_nothing_of_parts(scene: Scene) -> None:
     scene.send(on, 12)
     while not scene.deployment.idle:
         scene.read(instance)
-    assert worker.batches == [1, 4, 4, 4]  # the second one lies ready when the first one ends
+    assert worker.messages == [1, 4, 4, 4]  # the second one lies ready when the first one ends
+
+
+def test_a_request_of_no_rows_is_answered(scene: Scene) -> None:
+    """There is nothing to share out what it took by."""
+    instance, _ = scene.attach()
+    pending = scene.send(lane(4), 0)
+    scene.read(instance)
+    assert pending.answer == ((("INT8", (1,)),), [b""])
+    assert scene.deployment.statistics.success.count == 1

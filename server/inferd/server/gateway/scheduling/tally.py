@@ -14,6 +14,8 @@ from inferd.wire.tensors import Buffer
 
 def share(durations: tuple[int, int, int], rows: int, of: int) -> tuple[int, int, int]:
     """What `rows` of `of` rows that were executed one after another took."""
+    if rows == of:  # of no rows at all, too
+        return durations
     a, b, c = durations
     return a * rows // of, b * rows // of, c * rows // of
 
