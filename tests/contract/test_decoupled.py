@@ -106,7 +106,9 @@ def test_requests_overtake_each_other_and_ordinary_ones_do_not(
     stream.send(asked("slow"), rows([[1]], id="1"), asked("q", model="q"), rows([[2]], id="2"))
     assert stream.next().infer_response.id == "q"
     ordinary.go.set()
-    assert [stream.next().infer_response.id for _ in range(2)] == ["1", "2"]
+    first, second = stream.next(), stream.next()
+    assert [first.infer_response.id, second.infer_response.id] == ["1", "2"]
+    assert finals([first, second]) == [True, True]
     slow.go.set()
     assert stream.next().infer_response.id == "slow"
     stream.half_close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from inferd.wire.dtypes import ANY
 from inferd.wire.errors import LoadFailed
 from inferd.wire.signature import Axis, Signature, TensorSpec
-from inferd.worker.loader.loaded import Execute, LoadedModel, Parameters
+from inferd.worker.loader.loaded import Answers, Execute, LoadedModel, Parameters
 from inferd.worker.model import Value
 from inferd.worker.samples import sample_inputs
 from inferd.worker.warm_up import ladder, warm_up
@@ -115,3 +116,21 @@ def test_dimensions_that_hang_together_are_left_to_the_program() -> None:
     """A size for 2*n cannot be made up here."""
     signature = Signature((TensorSpec("x", "FP32", (Axis("2*n", 2, 8),)),), ())
     assert sample_inputs(signature, {}, CPU) is None
+
+
+def _silent(inputs: Sequence[Value | None], parameters: Parameters) -> Answers:
+    """Yields nothing."""
+    yield from ()
+    return None
+
+
+def test_a_model_that_yields_may_have_no_answer_to_made_up_inputs() -> None:
+    """Only an answer that is there has to fit the signature; an ordinary model's has to be there."""
+    silent = replace(
+        model(lambda _, __: ()),
+        signature=Signature((X,), (Y,), 0),
+        generate=_silent,
+    )
+    assert warm_up(silent, CPU)
+    with pytest.raises(LoadFailed, match="returned 0 outputs"):
+        warm_up(replace(silent, generate=None), CPU)

@@ -21,6 +21,8 @@ UNARY_REFUSED = "ModelInfer RPC doesn't support models with decoupled transactio
 class DecoupledCall(ABC):
     """A call that can take many answers: a request of a stream. Safe from any thread."""
 
+    __slots__ = ()
+
     @abstractmethod
     def begin(self, proceed: Callable[[], None]) -> None:
         """Be ready for many answers, whenever they come; called again, `proceed` is another.
