@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -23,6 +22,7 @@ from inferd.client.codec.status import FailedCall, error_of
 from inferd.client.deadline import Deadline
 from inferd.client.errors import ClientClosed, DeadlineExceeded, Overloaded, Unsupported
 from inferd.client.metadata import ModelMetadata, ModelState, ModelStatistics, ServerMetadata
+from inferd.client.pool import AsyncChannelPool
 from inferd.client.prediction import ParameterValue, Prediction
 from inferd.client.target import target_of
 
@@ -47,7 +47,7 @@ def connect_async(
         channels = [
             grpc.aio.secure_channel(target.name, credentials, options) for _ in range(connections)
         ]
-    return AsyncClient(channels, target.address, timeout)
+    return AsyncClient(AsyncChannelPool(channels), target.address, timeout)
 
 
 class AsyncClient:
@@ -56,12 +56,12 @@ class AsyncClient:
     Its methods are those of `Client`. Close it, or use it in an `async with` statement.
     """
 
-    def __init__(self, channels: Sequence[grpc.aio.Channel], address: str, timeout: float) -> None:
+    def __init__(self, channel: AsyncChannelPool, address: str, timeout: float) -> None:
         self.address = address
         self.timeout = timeout
         self.message_limit: int | None = None  # bytes; known once a larger request was refused
-        self._channels = channels
-        self._methods: dict[str, Iterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]] = {}
+        self._channel = channel
+        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._models: dict[tuple[str, str], AsyncModel] = {}
         self._closed = False
 
@@ -105,8 +105,7 @@ class AsyncClient:
     async def close(self) -> None:
         """End the connection and every call in flight; closing again does nothing."""
         self._closed = True
-        for channel in self._channels:
-            await channel.close(None)
+        await self._channel.close(None)
 
     def deadline(self, timeout: float | None) -> Deadline:
         """The end of a call that begins now."""
@@ -134,11 +133,10 @@ class AsyncClient:
         return call.read(payload)
 
     def _method(self, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
-        turns = self._methods.get(path)
-        if turns is None:
-            methods = [each.unary_unary(path, None, None) for each in self._channels]
-            turns = self._methods[path] = cycle(methods)
-        return next(turns)
+        found = self._methods.get(path)
+        if found is None:
+            found = self._methods[path] = self._channel.unary_unary(path, None, None)
+        return found
 
     async def __aenter__(self) -> Self:
         return self
