@@ -160,6 +160,7 @@ class OipServer:
     ) -> Iterator[oip.ModelStreamInferResponse]:
         """ModelStreamInfer: answers in order, errors as messages."""
         self.calls["ModelStreamInfer"] += 1
+        self.peers.add(context.peer())
         if "ModelStreamInfer" in self.without:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "ModelStreamInfer is not offered")
         true_errors = ("triton_grpc_error", "true") in context.invocation_metadata()

@@ -28,6 +28,7 @@ from inferd.client import (
 
 def synchronous() -> None:
     """Every call of the synchronous client."""
+    assert_type(connect(["a:1", "b:1"], connections=2), Client)
     with connect("localhost:8001", timeout=5.0, retries=False) as client:
         assert_type(client, Client)
         assert_type(client.server_ready(), bool)

@@ -9,10 +9,8 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Iterator,
     Sequence,
 )
-from itertools import cycle
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -31,6 +29,7 @@ from inferd.client.errors import (
     InferenceError,
 )
 from inferd.client.metadata import ModelState, ModelStatistics, ServerMetadata
+from inferd.client.pool import AsyncChannelPool
 from inferd.client.target import target_of
 
 Result = TypeVar("Result")
@@ -54,7 +53,7 @@ def connect_async(
         channels = [
             grpc.aio.secure_channel(target.name, credentials, options) for _ in range(connections)
         ]
-    return AsyncClient(channels, target.address, timeout)
+    return AsyncClient(AsyncChannelPool(channels), target.address, timeout)
 
 
 class AsyncClient:
@@ -63,13 +62,13 @@ class AsyncClient:
     Its methods are those of `Client`. Close it, or use it in an `async with` statement.
     """
 
-    def __init__(self, channels: Sequence[grpc.aio.Channel], address: str, timeout: float) -> None:
+    def __init__(self, channel: AsyncChannelPool, address: str, timeout: float) -> None:
         self.address = address
         self.timeout = timeout
         self.message_limit: int | None = None  # bytes; known once a larger request was refused
-        self._channels = channels
-        self._methods: dict[str, Iterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]] = {}
-        self._streams: dict[str, Iterator[grpc.aio.StreamStreamMultiCallable[bytes, bytes]]] = {}
+        self._channel = channel
+        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self._streams: dict[str, grpc.aio.StreamStreamMultiCallable[bytes, bytes]] = {}
         self._models: dict[tuple[str, str], AsyncModel] = {}
         self._closed = False
 
@@ -113,8 +112,7 @@ class AsyncClient:
     async def close(self) -> None:
         """End the connection and every call in flight; closing again does nothing."""
         self._closed = True
-        for channel in self._channels:
-            await channel.close(None)
+        await self._channel.close(None)
 
     def deadline(self, timeout: float | None) -> Deadline:
         """The end of a call that begins now."""
@@ -180,18 +178,16 @@ class AsyncClient:
             raise ClientClosed(f"the client of {self.address} is closed")
 
     def _method(self, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
-        turns = self._methods.get(path)
-        if turns is None:
-            methods = [each.unary_unary(path, None, None) for each in self._channels]
-            turns = self._methods[path] = cycle(methods)
-        return next(turns)
+        found = self._methods.get(path)
+        if found is None:
+            found = self._methods[path] = self._channel.unary_unary(path, None, None)
+        return found
 
     def _stream(self, path: str) -> grpc.aio.StreamStreamMultiCallable[bytes, bytes]:
-        turns = self._streams.get(path)
-        if turns is None:
-            methods = [each.stream_stream(path, None, None) for each in self._channels]
-            turns = self._streams[path] = cycle(methods)
-        return next(turns)
+        found = self._streams.get(path)
+        if found is None:
+            found = self._streams[path] = self._channel.stream_stream(path, None, None)
+        return found
 
     async def __aenter__(self) -> Self:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from itertools import cycle
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -21,6 +20,7 @@ from inferd.client.errors import (
 )
 from inferd.client.metadata import ModelState, ModelStatistics, ServerMetadata
 from inferd.client.model import Model
+from inferd.client.pool import ChannelPool
 from inferd.client.target import target_of
 
 Result = TypeVar("Result")
@@ -53,7 +53,7 @@ def connect(
         channels = [
             grpc.secure_channel(target.name, credentials, options) for _ in range(connections)
         ]
-    return Client(channels, target.address, timeout)
+    return Client(ChannelPool(channels), target.address, timeout)
 
 
 class Client:
@@ -63,13 +63,13 @@ class Client:
     is in seconds; None takes the client's. Close it, or use it in a `with` statement.
     """
 
-    def __init__(self, channels: Sequence[grpc.Channel], address: str, timeout: float) -> None:
+    def __init__(self, channel: ChannelPool, address: str, timeout: float) -> None:
         self.address = address
         self.timeout = timeout
         self.message_limit: int | None = None  # bytes; known once a larger request was refused
-        self._channels = channels
-        self._methods: dict[str, Iterator[grpc.UnaryUnaryMultiCallable[bytes, bytes]]] = {}
-        self._streams: dict[str, Iterator[grpc.StreamStreamMultiCallable[bytes, bytes]]] = {}
+        self._channel = channel
+        self._methods: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self._streams: dict[str, grpc.StreamStreamMultiCallable[bytes, bytes]] = {}
         self._models: dict[tuple[str, str], Model] = {}
         self._closed = False
 
@@ -115,8 +115,7 @@ class Client:
     def close(self) -> None:
         """End the connection and every call in flight; closing again does nothing."""
         self._closed = True
-        for channel in self._channels:
-            channel.close()
+        self._channel.close()
 
     def deadline(self, timeout: float | None) -> Deadline:
         """The end of a call that begins now."""
@@ -178,18 +177,16 @@ class Client:
             raise ClientClosed(f"the client of {self.address} is closed")
 
     def _method(self, path: str) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
-        turns = self._methods.get(path)
-        if turns is None:
-            methods = [each.unary_unary(path, None, None) for each in self._channels]
-            turns = self._methods[path] = cycle(methods)
-        return next(turns)  # atomic: threads share it
+        found = self._methods.get(path)
+        if found is None:
+            found = self._methods[path] = self._channel.unary_unary(path, None, None)
+        return found
 
     def _stream(self, path: str) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
-        turns = self._streams.get(path)
-        if turns is None:
-            methods = [each.stream_stream(path, None, None) for each in self._channels]
-            turns = self._streams[path] = cycle(methods)
-        return next(turns)
+        found = self._streams.get(path)
+        if found is None:
+            found = self._streams[path] = self._channel.stream_stream(path, None, None)
+        return found
 
     def __enter__(self) -> Self:
         return self

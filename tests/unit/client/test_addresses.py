@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from inferd.client import ServerUnavailable, connect, connect_async
+from inferd.client.codec.calls import PATHS
+from inferd.client.pool import ChannelPool
 from inferd.client.target import Target, target_of
 from support.oip_server import OipServer
 
@@ -137,6 +139,22 @@ def test_each_connection_is_one_of_its_own() -> None:
     with OipServer() as server, connect(server.address, connections=2) as client:
         for _ in range(4):
             assert client.server_live()
+        assert len(server.peers) == 2
+
+
+def test_streams_take_turns_as_well() -> None:
+    """A second stream goes over the second connection."""
+    path = PATHS["ModelStreamInfer"]
+    with OipServer() as server:
+        channels = [
+            grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)])
+            for _ in range(2)
+        ]
+        pool = ChannelPool(channels)
+        method = pool.stream_stream(path, None, None)
+        for _ in range(2):
+            assert list(method(iter([]))) == []
+        pool.close()
         assert len(server.peers) == 2
 
 
