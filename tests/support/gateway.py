@@ -119,6 +119,7 @@ class GatewayUnderTest:
         takes_parameters: bool = False,
         max_queue_size: int = 1000,
         max_queue_delay: float = 0.0,
+        labels: dict[str, tuple[str, ...]] | None = None,
         publish: bool = True,
     ) -> int:
         """Add a deployment with these workers and route the model to it alone."""
@@ -135,6 +136,7 @@ class GatewayUnderTest:
                 max_queue_size=max_queue_size,
                 max_queue_delay=max_queue_delay,
                 instances=tuple(Pinning("cpu") for _ in workers),
+                labels=labels or {},
             )
         )
         for worker in workers:

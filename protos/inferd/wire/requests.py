@@ -8,7 +8,8 @@ from google.protobuf.message import DecodeError
 
 from inferd.protos.oip_pb2 import InferParameter, ModelInferRequest
 from inferd.wire.contents import raw_contents
-from inferd.wire.errors import InvalidRequest, Unimplemented
+from inferd.wire.errors import InvalidRequest
+from inferd.wire.tensor_parameters import TensorParameters, read_tensor_parameters
 from inferd.wire.tensors import Buffer
 
 SMALL_REQUEST = 32 * 1024
@@ -131,24 +132,17 @@ class InferMessage:
             )
         return {key: _parameter(key[:64], value) for key, value in sorted(given.items())}
 
-    def refuse_tensor_parameters(self) -> None:
-        """Raise `Unimplemented` for a tensor parameter that asks for what is not offered."""
-        tensors: list[
-            ModelInferRequest.InferInputTensor | ModelInferRequest.InferRequestedOutputTensor
-        ]
-        tensors = [*self._tensors, *self._message.outputs[:]]
-        for each in tensors:
-            for key in each.parameters:
-                if key.startswith("shared_memory_"):
-                    raise Unimplemented(
-                        f"'{each.name}' asks for shared memory, which this server does not offer; "
-                        "send the tensor in the message"
-                    )
-                if key == "classification":
-                    raise Unimplemented(
-                        f"'{each.name}' asks for classification, which this server does not offer; "
-                        "take the output's values"
-                    )
+    def tensor_parameters(self) -> TensorParameters | None:
+        """What the parameters of single tensors ask for; None where no tensor has any.
+
+        Raises `InvalidRequest` for values of the wrong type.
+        """
+        outputs = self._message.outputs[:]
+        if any(each.parameters for each in self._tensors) or any(
+            each.parameters for each in outputs
+        ):
+            return read_tensor_parameters(self._tensors, outputs)
+        return None
 
 
 def _parse(payload: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]:

@@ -148,3 +148,32 @@ def test_the_operator_overrides_what_he_names_and_nothing_else() -> None:
         devices=("cpu",),
     )
     assert declared.under(ModelOverride(trust=True)) == declared
+
+
+def test_labels_are_listed_or_lie_beside_it(tmp_path: Path) -> None:
+    """A text file has one label a line."""
+    (tmp_path / "names.txt").write_text("cat\ndög\n", encoding="utf-8")
+    (tmp_path / "model.toml").write_text('[labels]\ny = "names.txt"\nz = ["a", "b"]\n')
+    assert model_toml.read(tmp_path / "model.toml").labels == {
+        "y": ("cat", "dög"),
+        "z": ("a", "b"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('"../names.txt"', "beside model.toml"),
+        ('"/etc/passwd"', "beside model.toml"),
+        ('".."', "beside model.toml"),
+        ('""', "beside model.toml"),
+        ('"none.txt"', "cannot be read"),
+        ('["' + "x" * (1 << 20) + '"]', "at most 524288"),
+        ("[1]", "labels.y"),
+    ],
+)
+def test_labels_that_cannot_be(tmp_path: Path, given: str, said: str) -> None:
+    """Elsewhere, missing, too many, no texts."""
+    (tmp_path / "model.toml").write_text(f"[labels]\ny = {given}\n")
+    with pytest.raises(DeclarationError, match=said):
+        model_toml.read(tmp_path / "model.toml")

@@ -20,7 +20,7 @@ from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.wire.errors import DeadlineExceeded, ServingError
+from inferd.wire.errors import DeadlineExceeded, ServingError, Unimplemented
 from inferd.wire.requests import InferMessage
 from inferd.wire.tensors import Buffer
 
@@ -147,8 +147,12 @@ class Dataplane:
         admission = self._admissions.get(deployment)
         if admission is None:
             raise Superseded  # drained since it was looked up
-        plan = admission.plan(message)
-        message.refuse_tensor_parameters()
+        wanted = message.tensor_parameters()
+        if wanted is not None and wanted.uses_shared_memory:
+            raise Unimplemented(
+                "tensors in shared memory are not offered; send them in the message"
+            )
+        plan = admission.plan(message, wanted.classes if wanted is not None else ())
         lane, deadline = plan.lane, arrived + self._max_request_time
         parameters = message.parameters()
         if parameters is not None:
@@ -189,6 +193,7 @@ class Dataplane:
             message.signature,
             max_tensor_bytes=self._max_message_bytes,
             preferred_batch_size=message.preferred_batch_size,
+            labels=message.labels,
         )
         self._deployments[message.deployment] = deployment
         self._dispatcher.add(deployment)

@@ -37,6 +37,7 @@ class AddDeployment(Message, frozen=True):
     """One generation of one model version, not yet routed to. Times in seconds.
 
     Batches are formed of up to `preferred_batch_size` rows; 0 stands for the model's largest.
+    `labels` name the classes of an output, by its name.
     """
 
     deployment: int
@@ -49,6 +50,7 @@ class AddDeployment(Message, frozen=True):
     max_queue_delay: float
     instances: tuple[Pinning, ...]
     preferred_batch_size: int = 0
+    labels: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class AddInstance(Message, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inferd.core.settings import ModelOverride, Names, Versions, VersionsField, expectation
+from inferd.server.supervisor.repository.labels import LabelsError, read_labels
 from inferd.wire.dtypes import ANY, DATATYPES
 from inferd.wire.signature import Axis, TensorSpec
 
@@ -39,6 +40,8 @@ class Declaration:
     threads: int | None = None
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the classes, by output."""
 
     def under(self, override: ModelOverride) -> Self:
         """The same with what the operator says instead, where the operator says something."""
@@ -69,6 +72,7 @@ class _ModelToml(BaseModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     input: list[_TensorTable] = Field(default_factory=list)
     output: list[_TensorTable] = Field(default_factory=list)
+    labels: dict[str, list[str] | str] = Field(default_factory=dict)
 
 
 def read(path: Path) -> Declaration:
@@ -79,11 +83,11 @@ def read(path: Path) -> Declaration:
         # Clients read this too: an OSError's whole text has the path on this machine.
         why = error.strerror if isinstance(error, OSError) else error
         raise DeclarationError(f"{path.name} cannot be read: {why}") from None
-    return parse(text)
+    return parse(text, path.parent)
 
 
-def parse(text: str) -> Declaration:
-    """The declaration in `text`. Raises `DeclarationError`."""
+def parse(text: str, folder: Path = Path()) -> Declaration:
+    """The declaration in `text`; files that it names lie in `folder`. Raises `DeclarationError`."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -102,6 +106,10 @@ def parse(text: str) -> Declaration:
         ]
         raise DeclarationError("; ".join(lines)) from None
     batches = bool(found.max_batch_size)
+    try:
+        labels = read_labels(found.labels, folder)
+    except LabelsError as error:
+        raise DeclarationError(str(error)) from None
     return Declaration(
         max_batch_size=found.max_batch_size,
         max_queue_delay=found.max_queue_delay_ms / 1000,
@@ -112,6 +120,7 @@ def parse(text: str) -> Declaration:
         threads=found.threads,
         inputs=_specs("input", found.input, batches=batches),
         outputs=_specs("output", found.output, batches=batches),
+        labels=labels,
     )
 
 

@@ -43,6 +43,7 @@ class Deployment:
         self.number = number
         self.source = plan.source
         self.queue = plan.queue
+        self.labels = plan.labels
         self.loaded: Loaded | None = None
         self.attached = asyncio.Event()
         """Set once the gateways have reached one of its workers."""
@@ -122,6 +123,7 @@ class Deployment:
             max_queue_delay=self.queue.max_delay,
             instances=tuple(replica.pinning for replica in self.replicas),
             preferred_batch_size=loaded.preferred_batch_size,
+            labels=dict(self.labels),
         )
         self.announced = True
         for gateway in gateways:
@@ -156,6 +158,12 @@ class Deployment:
             replica.kill()
 
     def _judge(self, loaded: Loaded) -> str | None:
+        outputs = [spec.name for spec in loaded.signature.outputs]
+        if unknown := [name for name in self.labels if name not in outputs]:
+            return (
+                f"[labels] in model.toml names the output '{unknown[0]}', which the model does not "
+                f"have; it gives {', '.join(outputs)}"
+            )
         if self.loaded is None:
             self.loaded = loaded
         elif loaded.signature != self.loaded.signature:

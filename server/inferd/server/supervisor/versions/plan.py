@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inferd.core.link.messages import ModelSource, Pinning
 from inferd.core.settings import ModelOverride
@@ -32,6 +32,7 @@ class VersionPlan:
     source: ModelSource
     pinnings: tuple[Pinning, ...]
     queue: QueueTerms
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def plan(
     for number in chosen:
         try:
             source = source_of(model, known[number], declaration, override)
-            plans.append(VersionPlan(number, source, pinnings, queue))
+            plans.append(VersionPlan(number, source, pinnings, queue, declaration.labels))
         except SourceRefused as refused:
             plans.append(Obstacle(number, str(refused)))
     return tuple(plans)

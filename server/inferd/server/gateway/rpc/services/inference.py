@@ -30,6 +30,7 @@ EXTENSIONS = (
     "binary_tensor_data",
     "parameters",
     "statistics",
+    "classification",
 )
 """Announced because they work; clients change their behaviour on these words."""
 
