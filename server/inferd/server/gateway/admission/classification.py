@@ -134,6 +134,6 @@ def _descending(rows: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
         rows = np.where(np.isnan(rows), -np.inf, rows)
     # Turned round twice: a stable sort of the mirrored row keeps equal values in their order.
     last = rows.shape[1] - 1
-    order: npt.NDArray[np.intp] = np.argsort(rows[:, ::-1], axis=1, kind="stable")
-    order = last - order[:, ::-1]
+    order: npt.NDArray[np.intp] = np.argsort(rows[:, ::-1], axis=1, kind="stable")[:, ::-1]
+    np.subtract(last, order, out=order)
     return order
