@@ -50,6 +50,7 @@ class GatewayUnderTest:
         max_request_time: float = 60.0,
         max_arena_bytes: int = 1 << 30,
         repository_control: bool = True,
+        client_shared_memory: bool = False,
         door: DoorChoice = "auto",
         opened: bool = True,
     ) -> None:
@@ -60,6 +61,7 @@ class GatewayUnderTest:
             max_request_time=max_request_time,
             max_arena_bytes=max_arena_bytes,
             repository_control=repository_control,
+            client_shared_memory=client_shared_memory,
             door=door,
         )
         ours, theirs = socket_pair()

@@ -4,7 +4,9 @@ ServingError
 ├── InvalidRequest        what arrived cannot be served as it is; sending it again is of no use
 ├── NotFound              no such model or version
 │   ├── ModelNotFound
-│   └── VersionNotFound
+│   ├── VersionNotFound
+│   └── RegionNotFound
+├── AlreadyExists         the name is taken
 ├── Unavailable           a retry may succeed
 │   ├── ModelNotReady
 │   ├── WorkerLost
@@ -78,6 +80,18 @@ class VersionNotFound(NotFound):
     """The model exists, this version of it does not."""
 
     reason = "VERSION_NOT_FOUND"
+
+
+class RegionNotFound(NotFound):
+    """No shared memory is registered under this name, or there is none to register."""
+
+    reason = "REGION_NOT_FOUND"
+
+
+class AlreadyExists(ServingError):
+    """Something else has this name."""
+
+    reason = "ALREADY_EXISTS"
 
 
 class Unavailable(ServingError):

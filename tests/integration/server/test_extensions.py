@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+import tritonclient.utils.shared_memory as shm
+from tritonclient.utils import InferenceServerException
 
 from support.repository import write_code
 from support.server import Server
@@ -17,6 +23,8 @@ class Double(Model):
         return x * 2
 """
 
+ON = {"INFERD_CLIENT_SHARED_MEMORY": "true"}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -24,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("extensions")
     write_code(folder / "models" / "double", DOUBLE, 'max_batch_size = 4\nlabels.y = "labels.txt"')
     (folder / "models" / "double" / "labels.txt").write_text("ape\nbee\ncat\n")
-    with Server(folder, [folder / "models"], "--trust", "double") as started:
+    with Server(folder, [folder / "models"], "--trust", "double", environment=ON) as started:
         yield started
 
 
@@ -52,3 +60,77 @@ def test_classes_with_their_labels(client: triton.InferenceServerClient) -> None
         [b"8.000000:0:ape", b"6.000000:1:bee", b"4.000000:2:cat"],
     ]
     assert "classification" in client.get_server_metadata().extensions
+
+
+@contextmanager
+def memory(nbytes: int) -> Iterator[tuple[shm.SharedMemoryRegion, str]]:
+    """Shared memory as tritonclient makes it, and its key."""
+    key = f"inferd-test-{uuid.uuid4().hex}"
+    handle = shm.create_shared_memory_region("r", key, nbytes, create_only=True)
+    try:
+        yield handle, key
+    finally:
+        shm.destroy_shared_memory_region(handle)
+
+
+def in_place(client: triton.InferenceServerClient, handle: shm.SharedMemoryRegion) -> list[float]:
+    """Have four numbers doubled from one end of the region `r` to the other."""
+    given = triton.InferInput("x", [1, 4], "FP32")
+    given.set_shared_memory("r", 16)
+    output = triton.InferRequestedOutput("y")
+    output.set_shared_memory("r", 16, offset=16)
+    answer = client.infer("double", [given], outputs=[output])
+    found = answer.get_output("y")
+    numbers: list[float] = shm.get_contents_as_numpy(
+        handle, np.float32, list(found.shape), offset=16
+    )[0].tolist()
+    return numbers
+
+
+def test_tensors_in_shared_memory(client: triton.InferenceServerClient) -> None:
+    """Register, use, look, unregister: the way of tritonclient's own examples."""
+    client.unregister_system_shared_memory()
+    client.unregister_cuda_shared_memory()
+    with memory(32) as (handle, key):
+        client.register_system_shared_memory("r", key, 32)
+        with pytest.raises(InferenceServerException) as caught:
+            client.register_system_shared_memory("r", key, 32)
+        assert caught.value.status() == "StatusCode.ALREADY_EXISTS"
+        shm.set_shared_memory_region(handle, [np.array([1, 2, 3, 4], np.float32)])
+        assert in_place(client, handle) == [2, 4, 6, 8]
+        status = client.get_system_shared_memory_status().regions
+        assert (status["r"].key, status["r"].byte_size) == (key, 32)
+        client.unregister_system_shared_memory("r")
+        with pytest.raises(InferenceServerException, match="unable to find"):
+            in_place(client, handle)
+    assert not client.get_system_shared_memory_status().regions
+    assert not client.get_cuda_shared_memory_status().regions
+
+
+def test_every_gateway_knows_what_one_was_told(tmp_path: Path) -> None:
+    """One that comes in the place of a killed one, too."""
+    write_code(tmp_path / "models" / "double", DOUBLE, "max_batch_size = 4")
+    options = ("--trust", "double", "--gateways", "2")
+    serving = Server(tmp_path, [tmp_path / "models"], *options, environment=ON)
+    with serving as server, memory(32) as (handle, key):
+        shm.set_shared_memory_region(handle, [np.array([1, 2, 3, 4], np.float32)])
+        with connected(server) as first:
+            first.register_system_shared_memory("r", key, 32)
+        for _ in range(8):  # the kernel deals connections out: one of each is likely
+            with connected(server) as client:
+                assert in_place(client, handle) == [2, 4, 6, 8]
+        for gateway in server.gateways():
+            gateway.kill()
+            gateway.wait(10)
+        for _ in range(4):
+            with connected(server) as client:
+                assert in_place(client, handle) == [2, 4, 6, 8]
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[triton.InferenceServerClient]:
+    """A client on a connection of its own that waits for a server."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with triton.InferenceServerClient(server.address, channel_args=options) as client:
+        grpc.channel_ready_future(client._channel).result(30)
+        yield client

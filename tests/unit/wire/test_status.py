@@ -17,6 +17,8 @@ _CODES = {
     errors.NotFound: "NOT_FOUND",
     errors.ModelNotFound: "NOT_FOUND",
     errors.VersionNotFound: "NOT_FOUND",
+    errors.RegionNotFound: "NOT_FOUND",
+    errors.AlreadyExists: "ALREADY_EXISTS",
     errors.Unavailable: "UNAVAILABLE",
     errors.ModelNotReady: "UNAVAILABLE",
     errors.WorkerLost: "UNAVAILABLE",

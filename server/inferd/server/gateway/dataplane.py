@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic, time
-from typing import Protocol
+from typing import Any, Protocol
 
 from inferd.core.link.messages import AddDeployment, PublishModel
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
 from inferd.server.gateway.admission.parameters import read_parameters
 from inferd.server.gateway.admission.plan import Plan
+from inferd.server.gateway.admission.regions import Regions, Targets
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.server.gateway.scheduling.deployment import Deployment, Superseded
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
@@ -20,13 +22,20 @@ from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.wire.errors import DeadlineExceeded, ServingError, Unimplemented
+from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError
 from inferd.wire.requests import InferMessage
+from inferd.wire.tensor_parameters import TensorParameters
 from inferd.wire.tensors import Buffer
 
 _DEPTH = {"cpu": 1, "cuda": 2}
 """Batches outstanding per worker: copying the next overlaps computing only on a device of its own;
 on a CPU a second one makes batches smaller and costs throughput."""
+
+
+NO_SHARED_MEMORY = (
+    "shared memory of clients is switched off here; the operator allows it with "
+    "client_shared_memory = true; send tensors in the message"
+)
 
 
 class InferCall(Protocol):
@@ -57,16 +66,19 @@ class Dataplane:
         max_message_bytes: int,
         max_request_time: float,
         max_arena_bytes: int,
+        shared_memory: bool = False,
         drained: Callable[[int], None],
         lost: Callable[[int], None],
         changed: Callable[[], None],
     ) -> None:
-        """Sizes in bytes, time in seconds.
+        """Sizes in bytes, time in seconds; `shared_memory` whether tensors may lie in clients'.
 
         `drained` hears the number of an emptied deployment, `lost` that of an instance whose link
         is closed, `changed` that readiness may differ.
         """
         self.table = RoutingTable()
+        self.regions = Regions()
+        self._shared_memory = shared_memory
         self._max_message_bytes = max_message_bytes
         self._max_request_time = max_request_time
         self._max_arena_bytes = max_arena_bytes
@@ -107,15 +119,23 @@ class Dataplane:
         deployment: Deployment | None = None
         try:
             found = self._forms.find(call.payload)
+            make: Callable[..., InferRequest] = InferRequest
             if found is not None:
                 (deployment, plan), buffers = found
                 lane, deadline, request_id = plan.lane, arrived + self._max_request_time, ""
             else:
                 message = InferMessage(call.payload)
                 deployment = self.table.resolve(message.model, message.version)
-                plan, lane, deadline = self._admit(deployment, message, arrived)
-                buffers, request_id = message.buffers(), message.id
-                if message.plain:
+                wanted = message.tensor_parameters()
+                plan, lane, deadline = self._admit(deployment, message, wanted, arrived)
+                request_id = message.id
+                if wanted is not None and wanted.uses_shared_memory:
+                    elsewhere = self.regions.read(wanted.inputs, self._max_message_bytes)
+                    buffers = message.buffers(elsewhere)
+                    make = partial(PlacedRequest, Targets(wanted.outputs, self.regions))
+                else:
+                    buffers = message.buffers()
+                if message.plain and make is InferRequest:
                     self._remember(call.payload, message, deployment, plan)
             if call.deadline < deadline:
                 deadline = call.deadline
@@ -124,7 +144,7 @@ class Dataplane:
                 raise DeadlineExceeded("Request timeout expired before it was queued")
             self._dispatcher.submit(
                 deployment,
-                InferRequest(lane, plan, tensors, nbytes, arrived, deadline, request_id, call),
+                make(lane, plan, tensors, nbytes, arrived, deadline, request_id, call),
             )
         except ServingError as error:
             if deployment is not None:
@@ -141,17 +161,18 @@ class Dataplane:
                 self._forms.remember(payload, (deployment, plan))
 
     def _admit(
-        self, deployment: Deployment, message: InferMessage, arrived: float
+        self,
+        deployment: Deployment,
+        message: InferMessage,
+        wanted: TensorParameters | None,
+        arrived: float,
     ) -> tuple[Plan, Lane, float]:
         """The plan, the lane and the deadline of a request. Raises `ServingError`."""
         admission = self._admissions.get(deployment)
         if admission is None:
             raise Superseded  # drained since it was looked up
-        wanted = message.tensor_parameters()
-        if wanted is not None and wanted.uses_shared_memory:
-            raise Unimplemented(
-                "tensors in shared memory are not offered; send them in the message"
-            )
+        if wanted is not None and wanted.uses_shared_memory and not self._shared_memory:
+            raise Forbidden(NO_SHARED_MEMORY)
         plan = admission.plan(message, wanted.classes if wanted is not None else ())
         lane, deadline = plan.lane, arrived + self._max_request_time
         parameters = message.parameters()
@@ -269,3 +290,17 @@ class InferRequest(Pending):
     def watch(self, on_cancel: Callable[[], None]) -> None:
         """Have `on_cancel` called when the caller goes away."""
         self._call.watch(on_cancel)
+
+
+class PlacedRequest(InferRequest):
+    """A request with outputs that go to shared memory."""
+
+    __slots__ = ("_targets",)
+
+    def __init__(self, targets: Targets, *request: Any) -> None:
+        super().__init__(*request)
+        self._targets = targets
+
+    def answered(self, layout: OutputLayout, outputs: Sequence[Buffer]) -> None:
+        """Write what goes to shared memory and send the rest. Raises `ServingError`."""
+        self._call.reply(self._targets.answer(self._plan, layout, outputs, self._id))

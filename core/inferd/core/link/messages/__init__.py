@@ -30,6 +30,7 @@ from inferd.core.link.messages.message import (
 from inferd.core.link.messages.supervisor_gateway import (
     AddDeployment,
     AddInstance,
+    AddRegion,
     AskCounts,
     CommandAnswer,
     CountsReport,
@@ -45,12 +46,15 @@ from inferd.core.link.messages.supervisor_gateway import (
     OtherCounts,
     PublishModel,
     PublishServer,
+    RegisterRegion,
+    RemoveRegion,
     ReportCounts,
     RepositoryCommand,
     Settle,
     Settled,
     StartGateway,
     ToGateway,
+    UnregisterRegion,
     VersionState,
 )
 from inferd.core.link.messages.supervisor_worker import (
@@ -68,6 +72,7 @@ from inferd.core.link.messages.supervisor_worker import (
 __all__ = [
     "AddDeployment",
     "AddInstance",
+    "AddRegion",
     "AskCounts",
     "BatchCounts",
     "BatchDone",
@@ -102,6 +107,8 @@ __all__ = [
     "Pinning",
     "PublishModel",
     "PublishServer",
+    "RegisterRegion",
+    "RemoveRegion",
     "ReportCounts",
     "RepositoryCommand",
     "RunBatch",
@@ -114,6 +121,7 @@ __all__ = [
     "ToGateway",
     "ToLinkedWorker",
     "ToWorker",
+    "UnregisterRegion",
     "VersionCounts",
     "VersionState",
 ]

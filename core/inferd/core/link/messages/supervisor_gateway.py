@@ -30,6 +30,7 @@ class StartGateway(Message, frozen=True):
     max_arena_bytes: int
     repository_control: bool
     share_port: bool = False
+    client_shared_memory: bool = False
     door: DoorChoice = "auto"
 
 
@@ -109,7 +110,7 @@ class OtherCounts(Message, frozen=True):
 
 
 class CommandAnswer(Message, frozen=True):
-    """The outcome of a RepositoryCommand; no fault means that it was done."""
+    """The outcome of a command of any kind; no fault means that it was done."""
 
     command: int
     fault: Fault | None
@@ -119,6 +120,24 @@ class DrainGateway(Message, frozen=True):
     """Take no new calls, answer those in flight within `grace` seconds, then end."""
 
     grace: float
+
+
+class AddRegion(Message, frozen=True):
+    """Shared memory of a client, by the name it gave; its descriptor comes with this message.
+
+    `key` is its POSIX name; `offset` and `nbytes` are the part of it that is registered, in bytes.
+    """
+
+    name: str
+    key: str
+    offset: int
+    nbytes: int
+
+
+class RemoveRegion(Message, frozen=True):
+    """Forget the shared memory of this name."""
+
+    name: str
 
 
 ToGateway = (
@@ -132,6 +151,8 @@ ToGateway = (
     | ReportCounts
     | OtherCounts
     | CommandAnswer
+    | AddRegion
+    | RemoveRegion
     | DrainGateway
 )
 
@@ -198,6 +219,23 @@ class RepositoryCommand(Message, frozen=True):
     model: str
 
 
+class RegisterRegion(Message, frozen=True):
+    """A client offers shared memory, answered by `CommandAnswer`; fields as in `AddRegion`."""
+
+    command: int
+    name: str
+    key: str
+    offset: int
+    nbytes: int
+
+
+class UnregisterRegion(Message, frozen=True):
+    """A client takes shared memory back, all of it where the name is empty."""
+
+    command: int
+    name: str
+
+
 FromGateway = (
     Listening
     | ListenFailed
@@ -208,4 +246,6 @@ FromGateway = (
     | CountsReport
     | AskCounts
     | RepositoryCommand
+    | RegisterRegion
+    | UnregisterRegion
 )

@@ -18,7 +18,6 @@ from inferd.wire.errors import (
     ArenaFull,
     DeadlineExceeded,
     ModelNotReady,
-    OutputInvalid,
     ServingError,
     WorkerLost,
 )
@@ -212,7 +211,7 @@ class Deployment:
                 continue
             try:
                 pending.answered(layout, outputs)
-            except OutputInvalid as error:
+            except ServingError as error:
                 tally.unfit.append((pending, error))
                 continue
             pending.settled = True
@@ -302,7 +301,7 @@ class Deployment:
             return
         try:
             pending.answered(*pending.join())
-        except OutputInvalid as error:
+        except ServingError as error:
             tally.unfit.append((pending, error))
             return
         pending.settled = True
