@@ -98,7 +98,7 @@ def test_server_metadata_announces_what_works(channel: grpc.Channel) -> None:
     assert metadata.name == "inferd"
     assert metadata.version
     assert tuple(metadata.extensions) == EXTENSIONS
-    assert not {"sequence", "system_shared_memory"} & set(EXTENSIONS)
+    assert not {"system_shared_memory", "trace", "logging"} & set(EXTENSIONS)
 
 
 def test_model_metadata_and_config_tell_the_signature(gateway: GatewayUnderTest) -> None:

@@ -25,6 +25,7 @@ from inferd.core.link.messages import (
     Pinning,
     PublishModel,
     PublishServer,
+    SequenceTerms,
     Settle,
     Settled,
     StartGateway,
@@ -122,6 +123,7 @@ class GatewayUnderTest:
         max_queue_size: int = 1000,
         max_queue_delay: float = 0.0,
         labels: dict[str, tuple[str, ...]] | None = None,
+        sequences: SequenceTerms | None = None,
         publish: bool = True,
     ) -> int:
         """Add a deployment with these workers and route the model to it alone."""
@@ -139,6 +141,7 @@ class GatewayUnderTest:
                 max_queue_delay=max_queue_delay,
                 instances=tuple(Pinning("cpu") for _ in workers),
                 labels=labels or {},
+                sequences=sequences,
             )
         )
         for worker in workers:

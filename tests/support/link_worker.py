@@ -16,12 +16,14 @@ from inferd.core.link.messages import (
     BatchFailed,
     CloseArena,
     DropBatch,
+    DropSequence,
     Fault,
     GrantOutput,
     OpenArena,
     OutputOverflow,
     ParameterValue,
     RunBatch,
+    SequenceStep,
     SlotTensor,
     ToLinkedWorker,
 )
@@ -61,6 +63,9 @@ class LinkWorker:
         self.go.set()
         self.arrived = threading.Semaphore(0)
         self.batches: list[int] = []
+        self.steps: list[SequenceStep | None] = []
+        self.dropped: list[int] = []
+        """Sequences that it was told of and told to forget."""
         self.times = (1_000, 2_000, 3_000)
         self._function = function
         self._socket: MessageSocket[object, ToLinkedWorker] = MessageSocket(ours, ToLinkedWorker)
@@ -89,14 +94,20 @@ class LinkWorker:
                         self._execute(message)
                     case GrantOutput(batch, arena, offset, _):
                         self._write(batch, self._held.pop(batch), arena, offset)
-                    case DropBatch(batch):
-                        del self._held[batch]
+                    case DropBatch() | DropSequence():
+                        self._forget(message)
                 for fd in fds:
                     os.close(fd)
         except (PeerGone, OSError):
             for mapping in self._arenas.values():
                 mapping.close()
             self._socket.close()
+
+    def _forget(self, message: DropBatch | DropSequence) -> None:
+        if isinstance(message, DropSequence):
+            self.dropped.append(message.number)
+        else:
+            del self._held[message.batch]
 
     def _execute(self, message: RunBatch) -> None:
         cells = self._arenas[message.arena].cells
@@ -110,6 +121,7 @@ class LinkWorker:
         ]
         first = next(each for each in inputs if each is not None)
         self.batches.append(first.shape[0] if first.shape else 1)
+        self.steps.append(message.sequence)
         self.arrived.release()
         self.go.wait()
         try:

@@ -7,6 +7,7 @@ ServingError
 │   ├── VersionNotFound
 │   └── RegionNotFound
 ├── AlreadyExists         the name is taken
+├── SequenceLost          a sequence's state is gone; it can only be started anew
 ├── Unavailable           a retry may succeed
 │   ├── ModelNotReady
 │   ├── WorkerLost
@@ -92,6 +93,15 @@ class AlreadyExists(ServingError):
     """Something else has this name."""
 
     reason = "ALREADY_EXISTS"
+
+
+class SequenceLost(ServingError):
+    """The worker that kept the state of this sequence is gone, and the state with it.
+
+    Not a kind of `Unavailable`: sending the same request again cannot succeed, and clients would.
+    """
+
+    reason = "SEQUENCE_LOST"
 
 
 class Unavailable(ServingError):

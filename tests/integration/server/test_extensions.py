@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,16 @@ class Double(Model):
         return x * 2
 """
 
+SUMS = """
+class Sums(Model):
+    def predict(self, x, sequence):
+        total = sequence.state.get("total", 0) + x
+        sequence.state["total"] = total
+        return total
+"""
+
+TRUST = ("--trust", "double", "--trust", "sums")
+
 ON = {"INFERD_CLIENT_SHARED_MEMORY": "true"}
 
 
@@ -32,7 +43,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("extensions")
     write_code(folder / "models" / "double", DOUBLE, 'max_batch_size = 4\nlabels.y = "labels.txt"')
     (folder / "models" / "double" / "labels.txt").write_text("ape\nbee\ncat\n")
-    with Server(folder, [folder / "models"], "--trust", "double", environment=ON) as started:
+    write_code(folder / "models" / "sums", SUMS, "[sequences]\nidle_timeout = 30.0")
+    with Server(folder, [folder / "models"], *TRUST, environment=ON) as started:
         yield started
 
 
@@ -134,3 +146,81 @@ def connected(server: Server) -> Iterator[triton.InferenceServerClient]:
     with triton.InferenceServerClient(server.address, channel_args=options) as client:
         grpc.channel_ready_future(client._channel).result(30)
         yield client
+
+
+def added(
+    client: triton.InferenceServerClient, value: float, name: object, flags: str = ""
+) -> float:
+    """The running total of a sequence after one more number."""
+    answer = client.infer(
+        "sums",
+        [tensor([[value] * 4])],
+        sequence_id=name,
+        sequence_start="s" in flags,
+        sequence_end="e" in flags,
+    )
+    return float(answer.as_numpy("y")[0, 0])
+
+
+def test_sequences_keep_their_state(client: triton.InferenceServerClient) -> None:
+    """Each its own, by number or by text, from its start to its end."""
+    assert added(client, 1, 7, "s") == 1
+    assert added(client, 10, "seven", "s") == 10
+    assert added(client, 2, 7) == 3
+    assert added(client, 20, "seven", "e") == 30
+    assert added(client, 3, 7, "s") == 3
+    assert added(client, 4, 7, "e") == 7
+    with pytest.raises(InferenceServerException, match="must specify the START flag") as caught:
+        added(client, 5, 7)
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    with pytest.raises(InferenceServerException, match="correlation ID"):
+        client.infer("sums", [tensor([[1] * 4])])
+    with pytest.raises(InferenceServerException, match="'double' has no sequences"):
+        client.infer("double", [tensor([[1] * 4])], sequence_id=1, sequence_start=True)
+    config = client.get_model_config("sums").config
+    assert config.sequence_batching.max_sequence_idle_microseconds == 30_000_000
+    assert not config.HasField("dynamic_batching")
+    assert "sequence" in client.get_server_metadata().extensions
+
+
+def test_sequences_on_a_stream(client: triton.InferenceServerClient) -> None:
+    """Many sent at once, executed in their order, two sequences interleaved."""
+    answers: queue.SimpleQueue[tuple[triton.InferResult | None, Exception | None]]
+    answers = queue.SimpleQueue()
+    client.start_stream(lambda result, error: answers.put((result, error)))
+    for step in range(20):
+        for name in (1, 2):
+            client.async_stream_infer(
+                "sums",
+                [tensor([[float(name)] * 4])],
+                sequence_id=name,
+                sequence_start=step == 0,
+                sequence_end=step == 19,
+            )
+    found = []
+    for _ in range(40):
+        result, error = answers.get(timeout=30)
+        assert result is not None, error
+        found.append(float(result.as_numpy("y")[0, 0]))
+    client.stop_stream()
+    assert found[::2] == [float(step) for step in range(1, 21)]
+    assert found[1::2] == [2.0 * step for step in range(1, 21)]
+
+
+def test_a_sequence_is_lost_with_its_worker(tmp_path: Path) -> None:
+    """It is told so, and may start anew; with several gateways the model is refused."""
+    write_code(tmp_path / "models" / "sums", SUMS, "[sequences]")
+    with (
+        Server(tmp_path, [tmp_path / "models"], "--trust", "sums") as server,
+        connected(server) as client,
+    ):
+        assert added(client, 1, 7, "s") == 1
+        (worker,) = server.workers()
+        worker.kill()
+        worker.wait(10)
+        with pytest.raises(InferenceServerException) as caught:
+            added(client, 1, 7)
+        assert caught.value.status() == "StatusCode.FAILED_PRECONDITION", caught.value
+    options = ("--trust", "sums", "--gateways", "2")
+    with Server(tmp_path, [tmp_path / "models"], *options) as server:
+        assert "sums version 1 is not served: its [sequences] need one gateway" in server.terminal

@@ -19,6 +19,7 @@ _CODES = {
     errors.VersionNotFound: "NOT_FOUND",
     errors.RegionNotFound: "NOT_FOUND",
     errors.AlreadyExists: "ALREADY_EXISTS",
+    errors.SequenceLost: "FAILED_PRECONDITION",
     errors.Unavailable: "UNAVAILABLE",
     errors.ModelNotReady: "UNAVAILABLE",
     errors.WorkerLost: "UNAVAILABLE",

@@ -9,6 +9,7 @@ from inferd.core.link.messages import (
     BatchFailed,
     CloseArena,
     DropBatch,
+    DropSequence,
     FromLinkedWorker,
     GrantOutput,
     OpenArena,
@@ -53,13 +54,17 @@ class Link:
         self._answer(execution, execution.finish())
 
     def settle(
-        self, message: OpenArena | CloseArena | GrantOutput | DropBatch, fds: Sequence[int]
+        self,
+        message: OpenArena | CloseArena | GrantOutput | DropBatch | DropSequence,
+        fds: Sequence[int],
     ) -> None:
         """Everything that is no new batch. None may be under way when an arena is closed."""
         if isinstance(message, GrantOutput):
             self._grant(message)
         elif isinstance(message, DropBatch):
             self._held.pop(message.batch, None)
+        elif isinstance(message, DropSequence):
+            self._runner.states.drop(message.number)
         elif isinstance(message, OpenArena):
             self._open(message, fds)
         elif (memory := self._memories.pop(message.arena, None)) is not None:
@@ -68,6 +73,7 @@ class Link:
     def close(self) -> None:
         """Let go of everything. No batch may be under way."""
         self._held.clear()
+        self._runner.states.clear()  # models with sequences have one gateway
         for memory in self._memories.values():
             self._unmap(memory)
         self._memories.clear()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from inferd.core.link.messages import AddDeployment, PublishModel
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
-from inferd.server.gateway.admission.parameters import read_parameters
+from inferd.server.gateway.admission.parameters import for_sequences, read_parameters
 from inferd.server.gateway.admission.plan import Plan
 from inferd.server.gateway.admission.regions import Regions, Targets
 from inferd.server.gateway.routing.table import RoutingTable
@@ -21,6 +21,7 @@ from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
+from inferd.server.gateway.scheduling.sequenced import SequencedDeployment
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError
 from inferd.wire.requests import InferMessage
@@ -176,12 +177,16 @@ class Dataplane:
         plan = admission.plan(message, wanted.classes if wanted is not None else ())
         lane, deadline = plan.lane, arrived + self._max_request_time
         parameters = message.parameters()
+        info, asked = deployment.info, None
         if parameters is not None:
             asked = read_parameters(parameters)
             if asked.timeout is not None:
                 deadline = min(deadline, arrived + asked.timeout)
-            if asked.custom and deployment.info.takes_parameters:
+            if asked.custom and info.takes_parameters:
                 lane = admission.lane_with(lane, asked.custom)
+        sequence = for_sequences(asked, info.model, offered=info.sequences is not None)
+        if sequence is not None:
+            lane = lane.in_sequence(sequence)
         return plan, lane, deadline
 
     def add_deployment(self, message: AddDeployment) -> None:
@@ -199,8 +204,10 @@ class Dataplane:
             max_queue_delay=message.max_queue_delay,
             instances=message.instances,
             preferred_batch_size=message.preferred_batch_size,
+            sequences=message.sequences,
         )
-        deployment = Deployment(
+        kind = Deployment if message.sequences is None else SequencedDeployment
+        deployment = kind(
             info,
             statistics,
             # A batch's inputs, and outputs as large, must fit into an arena beside another batch.

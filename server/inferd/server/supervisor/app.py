@@ -105,7 +105,7 @@ class Supervisor:
         )
         number = self._number_of_gateways(found)
         self._doors = Doors(start, self._programs.gateway, self, number=number)
-        self._library = Library(self._terms(), self._doors)
+        self._library = Library(self._terms(number), self._doors)
         self._regions = Regions(self._doors)
         with self._signals(), ReadyFile(settings.ready_file) as ready_file:
             try:
@@ -180,7 +180,7 @@ class Supervisor:
             _log.warning(note)
         return found
 
-    def _terms(self) -> LibraryTerms:
+    def _terms(self, gateways: int) -> LibraryTerms:
         settings = self._settings
         return LibraryTerms(
             paths=settings.models,
@@ -190,6 +190,7 @@ class Supervisor:
             workers=WorkerTerms(self._programs.worker, settings.load_timeout),
             parallel_loads=settings.parallel_loads,
             drain_bound=settings.max_request_time + DRAIN_MARGIN,
+            gateways=gateways,
         )
 
     def _number_of_gateways(self, found: Scan) -> int:

@@ -19,11 +19,13 @@ from inferd.wire.signature import Signature, TensorSpec
 from inferd.worker.faults import brief
 from inferd.worker.loader.loaded import LoadedModel, Parameters
 from inferd.worker.model import Answer, Array, Model, Value
+from inferd.worker.model import Sequence as ModelSequence
 
 _log = logs.get_logger(__name__)
 
 _MODULE = "inferd_model"
 _PARAMETERS = "parameters"
+_SEQUENCE = "sequence"
 
 
 def load_code(source: ModelSource, device: torch.device) -> LoadedModel:
@@ -44,13 +46,19 @@ def load_code(source: ModelSource, device: torch.device) -> LoadedModel:
         _log.error("the model did not load", model=source.name, exc_info=error)
         raise LoadFailed(f"model.py failed to load the model: {brief(error)}") from error
     takes_parameters = _takes_parameters(predict, source.inputs)
-    _check_callable(predict, source.inputs, takes_parameters=takes_parameters)
+    extra = (
+        *([_PARAMETERS] if takes_parameters else []),
+        *([_SEQUENCE] if source.sequences else []),
+    )
+    _check_callable(predict, source.inputs, extra)
+    call = _Call(source, model, takes_parameters=takes_parameters)
     return LoadedModel(
         name=source.name,
         platform="pytorch_code",
         signature=Signature(source.inputs, source.outputs, source.max_batch_size or 0),
         takes_parameters=takes_parameters,
-        execute=_Call(source, model, takes_parameters=takes_parameters),
+        execute=call.alone if source.sequences else call,
+        in_sequence=call if source.sequences else None,
     )
 
 
@@ -64,7 +72,16 @@ class _Call:
         self._predict = model.predict
         self._takes_parameters = takes_parameters
 
-    def __call__(self, inputs: Sequence[Value | None], parameters: Parameters) -> Sequence[Value]:
+    def alone(self, inputs: Sequence[Value | None], parameters: Parameters) -> Sequence[Value]:
+        """As the only request of a sequence: so is a model with state warmed up."""
+        return self(inputs, parameters, ModelSequence(0, start=True, end=True))
+
+    def __call__(
+        self,
+        inputs: Sequence[Value | None],
+        parameters: Parameters,
+        sequence: ModelSequence | None = None,
+    ) -> Sequence[Value]:
         named: dict[str, object] = {
             name: value
             for name, value in zip(self._inputs, inputs, strict=True)
@@ -72,6 +89,8 @@ class _Call:
         }
         if self._takes_parameters:
             named[_PARAMETERS] = parameters or {}
+        if sequence is not None:
+            named[_SEQUENCE] = sequence
         return [
             self._tensor(name, value) for name, value in self._named(self._predict(**named)).items()
         ]
@@ -170,9 +189,9 @@ def _takes_parameters(predict: inspect.Signature, inputs: Sequence[TensorSpec]) 
 
 
 def _check_callable(
-    predict: inspect.Signature, inputs: Sequence[TensorSpec], *, takes_parameters: bool
+    predict: inspect.Signature, inputs: Sequence[TensorSpec], more: Sequence[str]
 ) -> None:
-    extra = {_PARAMETERS: None} if takes_parameters else {}
+    extra = dict.fromkeys(more)
     required = {spec.name: None for spec in inputs if not spec.optional}
     for names in (required, {spec.name: None for spec in inputs}):
         try:
@@ -180,7 +199,7 @@ def _check_callable(
         except TypeError as error:
             raise LoadFailed(
                 f"predict() cannot be called with the inputs that model.toml declares "
-                f"({_listed(names)}): {brief(error)}"
+                f"({_listed([*names, *extra])}): {brief(error)}"
             ) from None
 
 

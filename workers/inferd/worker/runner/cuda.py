@@ -14,6 +14,7 @@ from inferd.worker.model import Value
 from inferd.worker.runner.execution import Failed
 from inferd.worker.runner.outputs import Part, laid_out
 from inferd.worker.runner.steps import Steps
+from inferd.worker.sequences import SequenceStates
 from inferd.worker.tensors import SlotMemory
 
 
@@ -33,7 +34,8 @@ class CudaRunner:
 
     def __init__(self, model: LoadedModel, device: torch.device) -> None:
         self._name = model.name
-        self._run = Steps(model).run
+        self.states = SequenceStates()
+        self._run = Steps(model, self.states).run
         self._device = device
         self._copy_in = torch.cuda.Stream(device)
         self._compute = torch.cuda.Stream(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from inferd.core.link.messages import BatchDone, BatchFailed, Fault, OutputOverflow, RunBatch
+from inferd.worker.sequences import SequenceStates
 from inferd.worker.tensors import SlotMemory
 
 
@@ -32,6 +33,9 @@ class Runner(Protocol):
 
     depth: int
     """Batches that may be under way while the next one is looked for."""
+
+    states: SequenceStates
+    """Of the sequences under way, for a model that has any."""
 
     def launch(self, memory: SlotMemory, batch: RunBatch) -> Execution:
         """Start a batch whose slots lie in `memory`."""

@@ -34,11 +34,19 @@ class StartGateway(Message, frozen=True):
     door: DoorChoice = "auto"
 
 
+class SequenceTerms(msgspec.Struct, frozen=True):
+    """How long a sequence may be without a request, in seconds, and how many may be at once."""
+
+    idle_timeout: float = 60.0
+    max_active: int = 1000
+
+
 class AddDeployment(Message, frozen=True):
     """One generation of one model version, not yet routed to. Times in seconds.
 
     Batches are formed of up to `preferred_batch_size` rows; 0 stands for the model's largest.
-    `labels` name the classes of an output, by its name.
+    `labels` name the classes of an output, by its name. `sequences` is None for a model that keeps
+    no state between requests.
     """
 
     deployment: int
@@ -52,6 +60,7 @@ class AddDeployment(Message, frozen=True):
     instances: tuple[Pinning, ...]
     preferred_batch_size: int = 0
     labels: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    sequences: SequenceTerms | None = None
 
 
 class AddInstance(Message, frozen=True):

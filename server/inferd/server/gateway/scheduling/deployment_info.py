@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferd.core.link.messages import Pinning
+from inferd.core.link.messages import Pinning, SequenceTerms
 from inferd.wire.signature import Signature
 
 
@@ -22,3 +22,4 @@ class DeploymentInfo:
     max_queue_delay: float
     instances: tuple[Pinning, ...]
     preferred_batch_size: int = 0
+    sequences: SequenceTerms | None = None

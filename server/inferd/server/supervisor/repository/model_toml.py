@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from inferd.core.link.messages import SequenceTerms
 from inferd.core.settings import ModelOverride, Names, Versions, VersionsField, expectation
 from inferd.server.supervisor.repository.labels import LabelsError, read_labels
 from inferd.wire.dtypes import ANY, DATATYPES
@@ -43,6 +44,9 @@ class Declaration:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the classes, by output."""
 
+    sequences: SequenceTerms | None = None
+    """For a model that keeps state between the requests of a sequence."""
+
     def under(self, override: ModelOverride) -> Self:
         """The same with what the operator says instead, where the operator says something."""
         said = override.model_dump(exclude_none=True, exclude={"trust", "max_queue_delay_ms"})
@@ -60,6 +64,13 @@ class _TensorTable(BaseModel):
     optional: bool = False
 
 
+class _SequencesTable(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    idle_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    max_active: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+
+
 class _ModelToml(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -73,6 +84,7 @@ class _ModelToml(BaseModel):
     input: list[_TensorTable] = Field(default_factory=list)
     output: list[_TensorTable] = Field(default_factory=list)
     labels: dict[str, list[str] | str] = Field(default_factory=dict)
+    sequences: _SequencesTable | None = None
 
 
 def read(path: Path) -> Declaration:
@@ -121,6 +133,9 @@ def parse(text: str, folder: Path = Path()) -> Declaration:
         inputs=_specs("input", found.input, batches=batches),
         outputs=_specs("output", found.output, batches=batches),
         labels=labels,
+        sequences=SequenceTerms(found.sequences.idle_timeout, found.sequences.max_active)
+        if found.sequences is not None
+        else None,
     )
 
 
@@ -175,6 +190,8 @@ def _line(where: Sequence[int | str], message: str, value: object, kind: str) ->
     key = ".".join(str(part) for part in where)
     if kind == "extra_forbidden":
         table: type[BaseModel] = _ModelToml if len(where) == 1 else _TensorTable
+        if len(where) > 1 and where[0] == "sequences":
+            table = _SequencesTable
         return f"model.toml has an unknown key {key}{_nearest(str(where[-1]), table.model_fields)}"
     if kind == "missing":
         return f"model.toml lacks the key {key}"

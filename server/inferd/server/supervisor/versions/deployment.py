@@ -44,6 +44,7 @@ class Deployment:
         self.source = plan.source
         self.queue = plan.queue
         self.labels = plan.labels
+        self.sequences = plan.sequences
         self.loaded: Loaded | None = None
         self.attached = asyncio.Event()
         """Set once the gateways have reached one of its workers."""
@@ -124,6 +125,7 @@ class Deployment:
             instances=tuple(replica.pinning for replica in self.replicas),
             preferred_batch_size=loaded.preferred_batch_size,
             labels=dict(self.labels),
+            sequences=self.sequences,
         )
         self.announced = True
         for gateway in gateways:

@@ -31,6 +31,7 @@ EXTENSIONS = (
     "parameters",
     "statistics",
     "classification",
+    "sequence",
 )
 """Announced because they work; clients change their behaviour on these words."""
 
