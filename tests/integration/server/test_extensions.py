@@ -120,12 +120,13 @@ def test_tensors_in_shared_memory(client: triton.InferenceServerClient) -> None:
 
 
 def test_every_gateway_knows_what_one_was_told(tmp_path: Path) -> None:
-    """One that comes in the place of a killed one, too."""
+    """One that comes in the place of a killed one, too; sequences are refused with several."""
     write_code(tmp_path / "models" / "double", DOUBLE, "max_batch_size = 4")
-    options = ("--trust", "double", "--gateways", "2")
-    serving = Server(tmp_path, [tmp_path / "models"], *options, environment=ON)
+    write_code(tmp_path / "models" / "sums", SUMS, "[sequences]")
+    serving = Server(tmp_path, [tmp_path / "models"], *TRUST, "--gateways", "2", environment=ON)
     with serving as server, memory(32) as (handle, key):
         shm.set_shared_memory_region(handle, [np.array([1, 2, 3, 4], np.float32)])
+        assert "sums version 1 is not served: its [sequences] need one gateway" in server.terminal
         with connected(server) as first:
             first.register_system_shared_memory("r", key, 32)
         for _ in range(8):  # the kernel deals connections out: one of each is likely
@@ -208,7 +209,7 @@ def test_sequences_on_a_stream(client: triton.InferenceServerClient) -> None:
 
 
 def test_a_sequence_is_lost_with_its_worker(tmp_path: Path) -> None:
-    """It is told so, and may start anew; with several gateways the model is refused."""
+    """It is told so, for sending the request again would be of no use."""
     write_code(tmp_path / "models" / "sums", SUMS, "[sequences]")
     with (
         Server(tmp_path, [tmp_path / "models"], "--trust", "sums") as server,
@@ -221,6 +222,3 @@ def test_a_sequence_is_lost_with_its_worker(tmp_path: Path) -> None:
         with pytest.raises(InferenceServerException) as caught:
             added(client, 1, 7)
         assert caught.value.status() == "StatusCode.FAILED_PRECONDITION", caught.value
-    options = ("--trust", "sums", "--gateways", "2")
-    with Server(tmp_path, [tmp_path / "models"], *options) as server:
-        assert "sums version 1 is not served: its [sequences] need one gateway" in server.terminal

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inferd.core.link.messages import SequenceTerms
 from inferd.core.settings import ModelOverride
 from inferd.server.supervisor.repository import model_toml
 from inferd.server.supervisor.repository.model_toml import Declaration, DeclarationError
@@ -177,3 +178,17 @@ def test_labels_that_cannot_be(tmp_path: Path, given: str, said: str) -> None:
     (tmp_path / "model.toml").write_text(f"[labels]\ny = {given}\n")
     with pytest.raises(DeclarationError, match=said):
         model_toml.read(tmp_path / "model.toml")
+
+
+def test_sequences_are_declared() -> None:
+    """An empty table is enough; mistakes in it name their key."""
+    assert model_toml.parse("").sequences is None
+    assert model_toml.parse("[sequences]").sequences == SequenceTerms(60.0, 1000)
+    given = model_toml.parse("[sequences]\nidle_timeout = 1.5\nmax_active = 2")
+    assert given.sequences == SequenceTerms(1.5, 2)
+    with pytest.raises(DeclarationError, match=r"sequences\.max_active"):
+        model_toml.parse("[sequences]\nmax_active = 0")
+    with pytest.raises(
+        DeclarationError, match=r"unknown key sequences\.idle; did you mean idle_time"
+    ):
+        model_toml.parse("[sequences]\nidle = 0")
