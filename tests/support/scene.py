@@ -10,7 +10,7 @@ from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
 from inferd.server.gateway.scheduling.lane import Lane
-from inferd.server.gateway.scheduling.sequenced import SequencedDeployment
+from inferd.server.gateway.scheduling.sequences.deployment import SequencedDeployment
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.signature import Signature
 from support.link_worker import LinkWorker, link_to

@@ -9,7 +9,7 @@ import pytest
 
 from inferd.core.link.messages import SequenceTerms
 from inferd.server.gateway.scheduling.instance import Instance
-from inferd.server.gateway.scheduling.sequences import SequenceAsk
+from inferd.server.gateway.scheduling.sequences.active import SequenceAsk
 from inferd.wire.errors import (
     DeadlineExceeded,
     Exhausted,

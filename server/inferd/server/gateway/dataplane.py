@@ -21,7 +21,7 @@ from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
-from inferd.server.gateway.scheduling.sequenced import SequencedDeployment
+from inferd.server.gateway.scheduling.sequences.deployment import SequencedDeployment
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError
 from inferd.wire.requests import InferMessage

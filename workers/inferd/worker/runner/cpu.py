@@ -11,8 +11,8 @@ from inferd.worker.faults import model_fault, own_fault
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.runner.execution import Failed
 from inferd.worker.runner.outputs import Part, laid_out
+from inferd.worker.runner.sequences import SequenceStates
 from inferd.worker.runner.steps import Steps
-from inferd.worker.sequences import SequenceStates
 from inferd.worker.tensors import SlotMemory
 
 

@@ -13,8 +13,8 @@ from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.model import Value
 from inferd.worker.runner.execution import Failed
 from inferd.worker.runner.outputs import Part, laid_out
+from inferd.worker.runner.sequences import SequenceStates
 from inferd.worker.runner.steps import Steps
-from inferd.worker.sequences import SequenceStates
 from inferd.worker.tensors import SlotMemory
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from inferd.core.link.messages import BatchDone, BatchFailed, Fault, OutputOverflow, RunBatch
-from inferd.worker.sequences import SequenceStates
+from inferd.worker.runner.sequences import SequenceStates
 from inferd.worker.tensors import SlotMemory
 
 

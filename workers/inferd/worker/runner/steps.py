@@ -12,7 +12,7 @@ from inferd.wire.errors import OutputInvalid
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.model import Value
 from inferd.worker.runner.outputs import OutputCheck
-from inferd.worker.sequences import SequenceStates
+from inferd.worker.runner.sequences import SequenceStates
 
 
 class Steps:

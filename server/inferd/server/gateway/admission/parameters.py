@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inferd.server.gateway.scheduling.sequences import SequenceAsk
+from inferd.server.gateway.scheduling.sequences.active import SequenceAsk
 from inferd.wire.errors import InvalidRequest, Unimplemented
 from inferd.wire.requests import Parameter
 

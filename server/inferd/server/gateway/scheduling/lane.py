@@ -9,7 +9,7 @@ from math import prod
 
 from inferd.core.link.arena import aligned
 from inferd.core.link.messages import ParameterValue
-from inferd.server.gateway.scheduling.sequences import SequenceAsk, Step
+from inferd.server.gateway.scheduling.sequences.active import SequenceAsk, Step
 from inferd.wire.signature import TensorSpec, byte_size
 
 _OUTPUT_MARGIN = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inferd.core.link.messages import SequenceStep
-from inferd.worker.sequences import SequenceStates
+from inferd.worker.runner.sequences import SequenceStates
 
 
 def step(number: int, flags: str = "") -> SequenceStep:

@@ -13,7 +13,7 @@ from inferd.server.gateway.scheduling.instance import Completed, Instance
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.pending import Pending
 from inferd.server.gateway.scheduling.queue import Batch, Queue, _Waiting
-from inferd.server.gateway.scheduling.sequences import Sequence, Sequences, Step
+from inferd.server.gateway.scheduling.sequences.active import Sequence, Sequences, Step
 from inferd.server.gateway.scheduling.tally import Tally
 from inferd.wire.errors import DeadlineExceeded, InvalidRequest, ServingError, WorkerLost
 
