@@ -20,7 +20,7 @@ from inferd.protos.oip_pb2 import ModelInferRequest
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
 from inferd.server.gateway.admission.plan import Plan
-from inferd.server.gateway.dataplane import InferRequest
+from inferd.server.gateway.infer_request import InferRequest
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher

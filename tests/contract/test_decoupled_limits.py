@@ -56,8 +56,8 @@ def test_a_caller_that_does_not_read_holds_its_generator(
         taken, quiet = 0, 0
         while quiet < 30:
             reach(channel)
-            quiet = quiet + 1 if worker.steps == taken else 0
-            taken = worker.steps
+            quiet = quiet + 1 if worker.advanced == taken else 0
+            taken = worker.advanced
         assert 0 < taken < times // 2
         assert len(ask(channel, asked("b", times=20))) == 20
         assert len(stream.rest()) == times

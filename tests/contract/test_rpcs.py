@@ -1,4 +1,4 @@
-"""Every RPC of the service answers what is specified, those to come included."""
+"""Every RPC of the service answers what is specified."""
 
 from __future__ import annotations
 
@@ -15,17 +15,6 @@ from support.calls import ANYTHING, ROWS, call
 from support.gateway import GatewayUnderTest
 from support.link_worker import LinkWorker
 
-_LATER = [
-    "SystemSharedMemoryStatus",
-    "SystemSharedMemoryRegister",
-    "SystemSharedMemoryUnregister",
-    "CudaSharedMemoryStatus",
-    "CudaSharedMemoryRegister",
-    "CudaSharedMemoryUnregister",
-    "TraceSetting",
-    "LogSettings",
-]
-
 _NOW = [
     "ServerLive",
     "ServerReady",
@@ -38,16 +27,24 @@ _NOW = [
     "RepositoryIndex",
     "RepositoryModelLoad",
     "RepositoryModelUnload",
+    "SystemSharedMemoryStatus",
+    "SystemSharedMemoryRegister",
+    "SystemSharedMemoryUnregister",
+    "CudaSharedMemoryStatus",
+    "CudaSharedMemoryRegister",
+    "CudaSharedMemoryUnregister",
+    "TraceSetting",
+    "LogSettings",
 ]
 
 
 def test_the_service_has_twenty_methods() -> None:
     """Each is one of those tested here."""
-    assert sorted([*_NOW, *_LATER, "ModelStreamInfer"]) == sorted(INFERENCE_METHODS)
+    assert sorted([*_NOW, "ModelStreamInfer"]) == sorted(INFERENCE_METHODS)
 
 
-@pytest.mark.parametrize("method", [*_LATER, "NoSuchMethod", "/other.Service/Method"])
-def test_what_comes_later_is_unimplemented(channel: grpc.Channel, method: str) -> None:
+@pytest.mark.parametrize("method", ["NoSuchMethod", "/other.Service/Method"])
+def test_what_is_not_there_is_unimplemented(channel: grpc.Channel, method: str) -> None:
     """So clients know that it is not the request."""
     outcome = call(channel, b"", method)
     assert outcome.code is grpc.StatusCode.UNIMPLEMENTED
@@ -101,7 +98,7 @@ def test_server_metadata_announces_what_works(channel: grpc.Channel) -> None:
     assert metadata.name == "inferd"
     assert metadata.version
     assert tuple(metadata.extensions) == EXTENSIONS
-    assert not {"sequence", "classification", "system_shared_memory"} & set(EXTENSIONS)
+    assert not {"system_shared_memory", "trace", "logging"} & set(EXTENSIONS)
 
 
 def test_model_metadata_and_config_tell_the_signature(gateway: GatewayUnderTest) -> None:

@@ -25,6 +25,7 @@ from inferd.core.link.messages import (
     Pinning,
     PublishModel,
     PublishServer,
+    SequenceTerms,
     Settle,
     Settled,
     StartGateway,
@@ -50,6 +51,7 @@ class GatewayUnderTest:
         max_request_time: float = 60.0,
         max_arena_bytes: int = 1 << 30,
         repository_control: bool = True,
+        client_shared_memory: bool = False,
         door: DoorChoice = "auto",
         opened: bool = True,
         http: bool = False,
@@ -64,6 +66,7 @@ class GatewayUnderTest:
             max_request_time=max_request_time,
             max_arena_bytes=max_arena_bytes,
             repository_control=repository_control,
+            client_shared_memory=client_shared_memory,
             door=door,
             http="127.0.0.1:0" if http else None,
         )
@@ -126,6 +129,8 @@ class GatewayUnderTest:
         takes_parameters: bool = False,
         max_queue_size: int = 1000,
         max_queue_delay: float = 0.0,
+        labels: dict[str, tuple[str, ...]] | None = None,
+        sequences: SequenceTerms | None = None,
         publish: bool = True,
         decoupled: bool = False,
         max_streams: int = 64,
@@ -146,6 +151,8 @@ class GatewayUnderTest:
                 instances=tuple(Pinning("cpu") for _ in workers),
                 decoupled=decoupled,
                 max_streams=max_streams,
+                labels=labels or {},
+                sequences=sequences,
             )
         )
         for worker in workers:

@@ -40,7 +40,7 @@ def count(x: RawTensor, parameters: dict[str, ParameterValue]) -> Yields:
 class GeneratingWorker(LinkWorker):
     """Answers requests of one input with what `generate` yields.
 
-    `steps` counts how often generators were advanced; `closed` hears the batches that were closed.
+    `advanced` counts how often generators were advanced; `closed` hears the batches that were closed.
     Clearing `go` holds every step until it is set again.
     """
 
@@ -48,7 +48,7 @@ class GeneratingWorker(LinkWorker):
         self._generate = generate
         self._generators: dict[int, Yields] = {}
         self._rooms: dict[int, tuple[int, int, int]] = {}
-        self.steps = 0
+        self.advanced = 0
         self.stepped = threading.Semaphore(0)
         self.closed: queue.SimpleQueue[int] = queue.SimpleQueue()
         super().__init__()
@@ -82,7 +82,7 @@ class GeneratingWorker(LinkWorker):
 
     def _step(self, batch: int) -> None:
         self.go.wait()
-        self.steps += 1
+        self.advanced += 1
         self.stepped.release()
         last = False
         try:

@@ -16,12 +16,14 @@ from inferd.core.link.messages import (
     BatchFailed,
     CloseArena,
     DropBatch,
+    DropSequence,
     Fault,
     GrantOutput,
     OpenArena,
     OutputOverflow,
     ParameterValue,
     RunBatch,
+    SequenceStep,
     SlotTensor,
     ToLinkedWorker,
 )
@@ -63,6 +65,9 @@ class LinkWorker:
         self.arrived = threading.Semaphore(0)
         self.batches: list[int] = []
         self.messages: list[int] = []
+        self.steps: list[SequenceStep | None] = []
+        self.dropped: list[int] = []
+        """Sequences that it was told of and told to forget."""
         self.times = (1_000, 2_000, 3_000)
         self._function = function
         self._socket: MessageSocket[object, ToLinkedWorker] = MessageSocket(ours, ToLinkedWorker)
@@ -91,8 +96,8 @@ class LinkWorker:
                         self._execute(message)
                     case GrantOutput(batch, arena, offset, _):
                         self._write(batch, self._held.pop(batch), arena, offset)
-                    case DropBatch(batch):
-                        del self._held[batch]
+                    case DropBatch() | DropSequence():
+                        self._forget(message)
                     case _:
                         self._follow(message)
                 for fd in fds:
@@ -104,6 +109,12 @@ class LinkWorker:
 
     def _follow(self, message: object) -> None:
         raise AssertionError(f"no message for this worker: {message}")
+
+    def _forget(self, message: DropBatch | DropSequence) -> None:
+        if isinstance(message, DropSequence):
+            self.dropped.append(message.number)
+        else:
+            del self._held[message.batch]
 
     def _execute(self, message: RunBatch) -> None:
         cells = self._arenas[message.arena].cells
@@ -120,6 +131,7 @@ class LinkWorker:
         self.messages.append(rows)
         step = message.step or max(rows, 1)
         self.batches += [min(step, rows - at) for at in range(0, rows, step)] or [0]
+        self.steps.append(message.sequence)
         self.arrived.release()
         self.go.wait()
         try:

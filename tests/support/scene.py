@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from inferd.core.link.messages import BatchAnswer, BatchDone, OutputOverflow
+from inferd.core.link.messages import BatchAnswer, BatchDone, OutputOverflow, SequenceTerms
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
 from inferd.server.gateway.scheduling.lane import Lane
+from inferd.server.gateway.scheduling.sequences.deployment import SequencedDeployment
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.signature import Signature
 from support.link_worker import LinkWorker, link_to
@@ -30,13 +31,22 @@ class Clock:
 class Scene:
     """A deployment, its clock and its workers, driven without threads of the gateway."""
 
-    def __init__(self, *, delay: float = 0.0, kind: type[Deployment] = Deployment) -> None:
+    def __init__(
+        self,
+        *,
+        delay: float = 0.0,
+        kind: type[Deployment] = Deployment,
+        sequences: SequenceTerms | None = None,
+    ) -> None:
         self.clock = Clock()
         info = DeploymentInfo(
             number=1, model="m", version=1, platform="test", signature=Signature((), ()),
             takes_parameters=False, max_queue_size=8, max_queue_delay=delay, instances=(),
+            sequences=sequences,
         )  # fmt: skip
-        self.deployment = kind(
+        if sequences is not None:
+            kind = SequencedDeployment
+        self.deployment: Deployment = kind(
             info,
             Statistics(),
             max_batch_bytes=1 << 20,

@@ -144,6 +144,8 @@ class Settings(BaseModel):
     """The most memory that one gateway and one worker share."""
     repository_control: bool | None = None
     """Whether clients may load and unload models; None: on a loopback address only."""
+    client_shared_memory: bool = False
+    """Whether clients may have tensors read from and written to shared memory of this machine."""
     grace: Seconds = 30.0
     """How long requests in flight may take to finish once the server is told to stop."""
     load_timeout: Annotated[Seconds, Field(gt=0)] = 300.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from inferd.protos.oip_pb2 import ModelInferResponse
+from inferd.wire.tensor_parameters import Place
 from inferd.wire.tensors import Buffer
 
 _ID_TAG = b"\x1a"  # field 3, length-delimited
@@ -62,6 +63,18 @@ def split_answer(answer: bytes) -> tuple[ModelInferResponse, list[memoryview]]:
             head.append(view[start:end])
         at = end
     return ModelInferResponse.FromString(b"".join(head)), raw
+
+
+def with_places(answer: bytes, placed: Mapping[int, tuple[Place, int]]) -> bytes:
+    """The answer with a note at each output that lies elsewhere: where, and of how many bytes."""
+    response = ModelInferResponse.FromString(answer)
+    for position, (place, nbytes) in placed.items():
+        parameters = response.outputs[position].parameters
+        parameters["shared_memory_region"].string_param = place.region
+        parameters["shared_memory_byte_size"].int64_param = nbytes
+        if place.offset:
+            parameters["shared_memory_offset"].int64_param = place.offset
+    return response.SerializeToString()
 
 
 def varint(value: int) -> bytes:

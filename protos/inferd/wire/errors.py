@@ -7,7 +7,10 @@ ServingError
 ├── NotFound              no such model or version
 │   ├── ModelNotFound
 │   ├── VersionNotFound
-│   └── PathNotFound      HTTP only
+│   ├── PathNotFound      HTTP only
+│   └── RegionNotFound
+├── AlreadyExists         the name is taken
+├── SequenceLost          a sequence's state is gone; it can only be started anew
 ├── Unavailable           a retry may succeed
 │   ├── ModelNotReady
 │   ├── WorkerLost
@@ -100,6 +103,27 @@ class PathNotFound(NotFound):
     """Nothing is served at this path."""
 
     reason = "PATH_NOT_FOUND"
+
+
+class RegionNotFound(NotFound):
+    """No shared memory is registered under this name, or there is none to register."""
+
+    reason = "REGION_NOT_FOUND"
+
+
+class AlreadyExists(ServingError):
+    """Something else has this name."""
+
+    reason = "ALREADY_EXISTS"
+
+
+class SequenceLost(ServingError):
+    """The worker that kept the state of this sequence is gone, and the state with it.
+
+    Not a kind of `Unavailable`: sending the same request again cannot succeed, and clients would.
+    """
+
+    reason = "SEQUENCE_LOST"
 
 
 class Unavailable(ServingError):

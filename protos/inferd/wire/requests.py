@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
 from inferd.protos.oip_pb2 import InferParameter, ModelInferRequest
 from inferd.wire.contents import raw_contents
-from inferd.wire.errors import InvalidRequest, Unimplemented
+from inferd.wire.errors import InvalidRequest
+from inferd.wire.tensor_parameters import TensorParameters, read_tensor_parameters
 from inferd.wire.tensors import Buffer
 
 SMALL_REQUEST = 32 * 1024
@@ -71,46 +72,26 @@ class InferMessage:
         """Whether all that tells this request from others of its form is its raw tensors."""
         return bool(self._raw) and not self.id and not self._message.parameters
 
-    def buffers(self) -> Sequence[Buffer]:
+    def buffers(self, elsewhere: Mapping[int, Buffer] | None = None) -> Sequence[Buffer]:
         """The raw bytes of every input, in the request's order.
 
-        Raises `InvalidRequest` where data is missing, given twice or does not fit its datatype
-        (typed contents only: raw bytes are checked against the model's signature).
+        Inputs whose data is `elsewhere`, by position, have none in the message. Raises
+        `InvalidRequest` where data is missing, given twice or does not fit its datatype (typed
+        contents only: raw bytes are checked against the model's signature).
         """
         tensors, raw = self._tensors, self._raw
-        if raw:
-            for index, each in enumerate(tensors):
-                # MLServer's client leaves an empty one beside its raw contents.
-                if each.HasField("contents") and each.contents.ByteSize():
-                    raise InvalidRequest(
-                        f"contents field must not be specified when using raw_input_contents "
-                        f"for input '{each.name}'",
-                        field=f"inputs[{index}].contents",
-                    )
-            if len(raw) != len(tensors):
+        if not elsewhere:
+            return _contents(tensors, self.inputs, raw)
+        for at in elsewhere:
+            if tensors[at].HasField("contents"):
                 raise InvalidRequest(
-                    f"raw_input_contents has {len(raw)} entries, the request has "
-                    f"{len(tensors)} inputs: unable to find data for each of them",
-                    field="raw_input_contents",
+                    f"input '{tensors[at].name}' has contents and lies in shared memory",
+                    field=f"inputs[{at}].contents",
                 )
-            return raw
-        buffers: list[Buffer] = []
-        for index, (each, (name, datatype, shape)) in enumerate(
-            zip(tensors, self.inputs, strict=True)
-        ):
-            if not each.HasField("contents"):
-                if 0 in shape:
-                    buffers.append(b"")
-                    continue
-                raise InvalidRequest(
-                    f"unable to find data for input tensor '{name}': neither "
-                    "raw_input_contents nor contents is given",
-                    field=f"inputs[{index}].contents",
-                )
-            buffers.append(
-                raw_contents(each.contents, name, datatype, shape, f"inputs[{index}].contents")
-            )
-        return buffers
+        here = [at for at in range(len(tensors)) if at not in elsewhere]
+        given = _contents([tensors[at] for at in here], [self.inputs[at] for at in here], raw)
+        found = {**elsewhere, **dict(zip(here, given, strict=True))}
+        return [found[at] for at in range(len(found))]
 
     def parameters(self) -> dict[str, Parameter] | None:
         """The request's parameters; None where there are none.
@@ -132,24 +113,55 @@ class InferMessage:
             )
         return {key: _parameter(key[:64], value) for key, value in sorted(given.items())}
 
-    def refuse_tensor_parameters(self) -> None:
-        """Raise `Unimplemented` for a tensor parameter that asks for what is not offered."""
-        tensors: list[
-            ModelInferRequest.InferInputTensor | ModelInferRequest.InferRequestedOutputTensor
-        ]
-        tensors = [*self._tensors, *self._message.outputs[:]]
-        for each in tensors:
-            for key in each.parameters:
-                if key.startswith("shared_memory_"):
-                    raise Unimplemented(
-                        f"'{each.name}' asks for shared memory, which this server does not offer; "
-                        "send the tensor in the message"
-                    )
-                if key == "classification":
-                    raise Unimplemented(
-                        f"'{each.name}' asks for classification, which this server does not offer; "
-                        "take the output's values"
-                    )
+    def tensor_parameters(self) -> TensorParameters | None:
+        """What the parameters of single tensors ask for; None where no tensor has any.
+
+        Raises `InvalidRequest` for values of the wrong type.
+        """
+        outputs = self._message.outputs[:]
+        if any(each.parameters for each in self._tensors) or any(
+            each.parameters for each in outputs
+        ):
+            return read_tensor_parameters(self._tensors, outputs)
+        return None
+
+
+def _contents(
+    tensors: Sequence[ModelInferRequest.InferInputTensor],
+    heads: Sequence[InputHead],
+    raw: Sequence[Buffer],
+) -> Sequence[Buffer]:
+    if raw:
+        for index, each in enumerate(tensors):
+            # MLServer's client leaves an empty one beside its raw contents.
+            if each.HasField("contents") and each.contents.ByteSize():
+                raise InvalidRequest(
+                    f"contents field must not be specified when using raw_input_contents "
+                    f"for input '{each.name}'",
+                    field=f"inputs[{index}].contents",
+                )
+        if len(raw) != len(tensors):
+            raise InvalidRequest(
+                f"raw_input_contents has {len(raw)} entries, the request has "
+                f"{len(tensors)} inputs: unable to find data for each of them",
+                field="raw_input_contents",
+            )
+        return raw
+    buffers: list[Buffer] = []
+    for index, (each, (name, datatype, shape)) in enumerate(zip(tensors, heads, strict=True)):
+        if not each.HasField("contents"):
+            if 0 in shape:
+                buffers.append(b"")
+                continue
+            raise InvalidRequest(
+                f"unable to find data for input tensor '{name}': neither "
+                "raw_input_contents nor contents is given",
+                field=f"inputs[{index}].contents",
+            )
+        buffers.append(
+            raw_contents(each.contents, name, datatype, shape, f"inputs[{index}].contents")
+        )
+    return buffers
 
 
 def _parse(payload: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]:

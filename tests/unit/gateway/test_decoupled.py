@@ -124,7 +124,7 @@ def test_nothing_is_taken_ahead_of_its_reader(stage: Stage) -> None:
     while not other.ended:
         stage.follow(instance)
     assert held.answers == [b"\5"]
-    assert worker.steps == 1 + 4
+    assert worker.advanced == 1 + 4
     stage.decoupled.proceed(held)
     stage.follow(instance)
     assert held.answers == [b"\5"] * 2

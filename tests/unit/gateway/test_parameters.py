@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inferd.server.gateway.admission.parameters import read_parameters
+from inferd.server.gateway.admission.parameters import for_sequences, read_parameters
+from inferd.server.gateway.scheduling.sequences.active import SequenceAsk
 from inferd.wire.errors import InvalidRequest, Unimplemented
 from inferd.wire.requests import Parameter
 
@@ -56,10 +57,30 @@ def test_reserved_names_are_guarded(key: str, value: Parameter) -> None:
     ("key", "value"),
     [("sequence_id", 7), ("sequence_id", "s"), ("sequence_start", True), ("sequence_end", True)],
 )
-def test_sequences_are_not_offered(key: str, value: Parameter) -> None:
+def test_models_without_state_have_no_sequences(key: str, value: Parameter) -> None:
     """A request that asks for one is refused, not executed without it."""
-    with pytest.raises(Unimplemented):
-        read_parameters({key: value})
+    asked = read_parameters({key: value})
+    with pytest.raises(Unimplemented, match="'m' has no sequences"):
+        for_sequences(asked, "m", offered=False)
+
+
+def test_sequences_are_read() -> None:
+    """By number or by text, with both flags; they do not reach the model as parameters."""
+    asked = read_parameters({"sequence_id": "s", "sequence_start": True, "k": 1})
+    assert for_sequences(asked, "m", offered=True) == SequenceAsk("s", start=True, end=False)
+    assert asked.custom == {"k": 1}
+    asked = read_parameters({"sequence_id": -7, "sequence_end": True})
+    assert for_sequences(asked, "m", offered=True) == SequenceAsk(-7, start=False, end=True)
+    with pytest.raises(InvalidRequest, match="at most 128"):
+        read_parameters({"sequence_id": "s" * 129})
+
+
+@pytest.mark.parametrize("given", [None, {}, {"sequence_id": 0}, {"sequence_start": True}])
+def test_models_with_state_need_a_sequence(given: dict[str, Parameter] | None) -> None:
+    """Flags alone are none."""
+    asked = None if given is None else read_parameters(given)
+    with pytest.raises(InvalidRequest, match="must specify a non-zero or non-empty correlation ID"):
+        for_sequences(asked, "m", offered=True)
 
 
 def test_what_says_no_sequence_is_harmless() -> None:
@@ -68,4 +89,6 @@ def test_what_says_no_sequence_is_harmless() -> None:
         "sequence_id": 0, "sequence_start": False, "sequence_end": False,
         "triton_enable_empty_final_response": True,
     }  # fmt: skip
-    assert read_parameters(given).custom == {}
+    asked = read_parameters(given)
+    assert asked.custom == {}
+    assert for_sequences(asked, "m", offered=False) is None

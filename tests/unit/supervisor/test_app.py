@@ -10,10 +10,12 @@ from pathlib import Path
 from inferd.core.link.messages import (
     AddDeployment,
     AddInstance,
+    CommandAnswer,
     DrainGateway,
     InstanceLost,
     PublishModel,
     PublishServer,
+    RegisterRegion,
     StartGateway,
 )
 from support.stage import staged, start
@@ -271,3 +273,27 @@ async def test_the_operator_can_forbid_it(tmp_path: Path) -> None:
         assert answer.fault is not None
         assert answer.fault.reason == "FORBIDDEN"
         await stage.state("m1", "READY")
+
+
+async def test_labels_are_of_outputs_that_there_are(tmp_path: Path) -> None:
+    """Gateways are told them; a name that the model does not have is a reason not to load."""
+    async with staged(tmp_path) as stage:
+        for name, output in (("m1", "y"), ("m2", "q")):
+            folder = stage.model(name).parent
+            (folder / "model.toml").write_text(f'[labels]\n{output} = ["a", "b"]\n')
+        await start(stage)
+        told = await stage.expect(AddDeployment)
+        assert (told.model, told.labels) == ("m1", {"y": ("a", "b")})
+        await stage.state("m2", "UNAVAILABLE", "[labels] in model.toml names the output 'q'")
+
+
+async def test_shared_memory_is_the_operators_to_allow(tmp_path: Path) -> None:
+    """Without it a region is refused even if the gateway passes it on."""
+    async with staged(tmp_path) as stage:
+        stage.model("m1")
+        await start(stage)
+        assert not (await stage.expect(StartGateway)).client_shared_memory
+        stage.say(RegisterRegion(1, "r", "key", 0, 1))
+        answer = await stage.expect(CommandAnswer)
+        assert answer.fault is not None
+        assert answer.fault.reason == "FORBIDDEN"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inferd.core.link.messages import SequenceTerms
 from inferd.core.settings import ModelOverride
 from inferd.server.supervisor.repository import model_toml
 from inferd.server.supervisor.repository.model_toml import Declaration, DeclarationError
@@ -150,3 +151,46 @@ def test_the_operator_overrides_what_he_names_and_nothing_else() -> None:
         devices=("cpu",),
     )
     assert declared.under(ModelOverride(trust=True)) == declared
+
+
+def test_labels_are_listed_or_lie_beside_it(tmp_path: Path) -> None:
+    """A text file has one label a line."""
+    (tmp_path / "names.txt").write_text("cat\ndög\n", encoding="utf-8")
+    (tmp_path / "model.toml").write_text('[labels]\ny = "names.txt"\nz = ["a", "b"]\n')
+    assert model_toml.read(tmp_path / "model.toml").labels == {
+        "y": ("cat", "dög"),
+        "z": ("a", "b"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('"../names.txt"', "beside model.toml"),
+        ('"/etc/passwd"', "beside model.toml"),
+        ('".."', "beside model.toml"),
+        ('""', "beside model.toml"),
+        ('"none.txt"', "cannot be read"),
+        ('["' + "x" * (1 << 20) + '"]', "at most 524288"),
+        ("[1]", "labels.y"),
+    ],
+)
+def test_labels_that_cannot_be(tmp_path: Path, given: str, said: str) -> None:
+    """Elsewhere, missing, too many, no texts."""
+    (tmp_path / "model.toml").write_text(f"[labels]\ny = {given}\n")
+    with pytest.raises(DeclarationError, match=said):
+        model_toml.read(tmp_path / "model.toml")
+
+
+def test_sequences_are_declared() -> None:
+    """An empty table is enough; mistakes in it name their key."""
+    assert model_toml.parse("").sequences is None
+    assert model_toml.parse("[sequences]").sequences == SequenceTerms(60.0, 1000)
+    given = model_toml.parse("[sequences]\nidle_timeout = 1.5\nmax_active = 2")
+    assert given.sequences == SequenceTerms(1.5, 2)
+    with pytest.raises(DeclarationError, match=r"sequences\.max_active"):
+        model_toml.parse("[sequences]\nmax_active = 0")
+    with pytest.raises(
+        DeclarationError, match=r"unknown key sequences\.idle; did you mean idle_time"
+    ):
+        model_toml.parse("[sequences]\nidle = 0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inferd.core.link.messages import Pinning
+from inferd.core.link.messages import Pinning, SequenceTerms
 from inferd.core.settings import ModelOverride
 from inferd.server.supervisor.replicas.devices import Machine
 from inferd.server.supervisor.repository.scan import FoundModel, scan
@@ -100,3 +100,20 @@ def test_one_bad_version_does_not_stop_the_others(tmp_path: Path) -> None:
     first, second = _plan(model, ModelOverride(trust=True, versions="all"))
     assert isinstance(first, Obstacle)
     assert isinstance(second, VersionPlan)
+
+
+def test_sequences_need_one_gateway_and_own_code(tmp_path: Path) -> None:
+    """Nobody else could keep their state, or find it again."""
+    model = _model(tmp_path, "[sequences]\nmax_active = 3")
+    (found,) = _plan(model, TRUST)
+    assert isinstance(found, VersionPlan)
+    assert found.source.sequences
+    assert found.sequences == SequenceTerms(max_active=3)
+    (refused,) = plan(model, TRUST, devices=("auto",), machine=MACHINE, gateways=2)
+    assert isinstance(refused, Obstacle)
+    assert "serve it with gateways = 1" in refused.reason
+    (tmp_path / "m" / "1" / "model.py").rename(tmp_path / "m" / "1" / "model.pt2")
+    (exported,) = scan([tmp_path / "m"]).models
+    (refused,) = _plan(exported, TRUST)
+    assert isinstance(refused, Obstacle)
+    assert "[sequences] in model.toml is for own code" in refused.reason

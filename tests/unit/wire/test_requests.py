@@ -8,8 +8,9 @@ import pytest
 
 from inferd.protos.oip_pb2 import InferParameter, InferTensorContents, ModelInferRequest
 from inferd.wire import requests
-from inferd.wire.errors import InvalidRequest, Unimplemented
+from inferd.wire.errors import InvalidRequest
 from inferd.wire.requests import MAX_FIELDS, MAX_PARAMETER_BYTES, MAX_RANK, InferMessage
+from inferd.wire.tensor_parameters import Place, TensorParameters
 
 
 @pytest.fixture(params=["small", "large"])
@@ -205,17 +206,62 @@ def test_parameters_are_bounded_in_number_and_size(parse: Parse) -> None:
     assert refusal(parse, sent.SerializeToString()).reason == "STRUCTURE_TOO_LARGE"
 
 
-@pytest.mark.parametrize("key", ["shared_memory_region", "classification"])
-@pytest.mark.parametrize("where", ["inputs", "outputs"])
-def test_what_tensor_parameters_ask_for_is_not_offered(parse: Parse, key: str, where: str) -> None:
-    """Shared memory and classification are refused for inputs and outputs; others pass (M82)."""
+def test_tensors_without_parameters_ask_for_nothing(parse: Parse) -> None:
+    """Those without a meaning over gRPC are passed over."""
     sent = one_input("FP32", 0)
     sent.outputs.add(name="y")
-    getattr(sent, where)[0].parameters["binary_data"].bool_param = True
-    parse(sent.SerializeToString()).refuse_tensor_parameters()
-    getattr(sent, where)[0].parameters[key].string_param = "r"
-    with pytest.raises(Unimplemented):
-        parse(sent.SerializeToString()).refuse_tensor_parameters()
+    assert parse(sent.SerializeToString()).tensor_parameters() is None
+    sent.inputs[0].parameters["binary_data"].bool_param = True
+    asked = parse(sent.SerializeToString()).tensor_parameters()
+    assert asked is not None
+    assert asked == TensorParameters({}, {}, ())
+    assert not asked.uses_shared_memory
+
+
+def test_what_tensors_ask_for_is_read(parse: Parse) -> None:
+    """Places by position in the request, classes for every requested output."""
+    sent = one_input("FP32", 0)
+    sent.inputs.add(name="z", datatype="FP32", shape=[1])
+    sent.inputs[1].parameters["shared_memory_region"].string_param = "r"
+    sent.inputs[1].parameters["shared_memory_byte_size"].int64_param = 4
+    sent.outputs.add(name="y")
+    sent.outputs.add(name="q").parameters["classification"].int64_param = 3
+    place = sent.outputs[0].parameters
+    place["shared_memory_region"].string_param = "s"
+    place["shared_memory_offset"].uint64_param = 8
+    place["shared_memory_byte_size"].uint64_param = 16
+    asked = parse(sent.SerializeToString()).tensor_parameters()
+    assert asked is not None
+    assert asked == TensorParameters({1: Place("r", 0, 4)}, {0: Place("s", 8, 16)}, (0, 3))
+    assert asked.uses_shared_memory
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"classification": 0}, "parameters[classification]"),
+        ({"classification": -1}, "parameters[classification]"),
+        ({"classification": "3"}, "parameters[classification]"),
+        ({"shared_memory_region": 1}, "parameters[shared_memory_region]"),
+        ({"shared_memory_region": ""}, "parameters[shared_memory_region]"),
+        ({"shared_memory_region": "r"}, "parameters"),
+        ({"shared_memory_offset": 1}, "parameters[shared_memory_offset]"),
+        ({"shared_memory_region": "r", "shared_memory_byte_size": -1}, "parameters[shared_memory_byte_size]"),
+        ({"shared_memory_region": "r", "shared_memory_byte_size": 1, "classification": 1}, "parameters[classification]"),
+    ],
+)  # fmt: skip
+def test_what_tensors_cannot_ask_for(parse: Parse, given: dict[str, int | str], field: str) -> None:
+    """Wrong types, counts out of range, and what does not go together (M82, M83)."""
+    sent = one_input("FP32", 0)
+    parameters = sent.outputs.add(name="y").parameters
+    for key, value in given.items():
+        if isinstance(value, str):
+            parameters[key].string_param = value
+        else:
+            parameters[key].int64_param = value
+    with pytest.raises(InvalidRequest) as caught:
+        parse(sent.SerializeToString()).tensor_parameters()
+    assert caught.value.field == f"outputs[0].{field}"
 
 
 def test_typed_contents_become_raw_bytes(parse: Parse) -> None:

@@ -15,6 +15,7 @@ from inferd.wire.errors import LoadFailed, OutputInvalid
 from inferd.wire.signature import Axis, TensorSpec
 from inferd.worker.loader import load_model
 from inferd.worker.loader.loaded import LoadedModel
+from inferd.worker.model import Sequence
 from support import programs
 
 CPU = torch.device("cpu")
@@ -252,3 +253,37 @@ def test_the_documented_generator_counts_down(tmp_path: Path) -> None:
     assert model.generate is not None
     answers = model.generate([torch.tensor([3])], None)
     assert [int(value) for (value,) in answers] == [3, 2, 1]
+
+
+def stateful(folder: Path, body: str) -> LoadedModel:
+    """The model of a `model.py` with this body, with [sequences] in its model.toml."""
+    path = programs.code(folder, HEAD + body)
+    return load_model(ModelSource("m", 1, "code", str(path), (X,), (Y,), 8, sequences=True), CPU)
+
+
+def test_a_model_with_sequences_gets_the_one_of_the_request(tmp_path: Path) -> None:
+    """Warming up, it gets one that begins and ends there."""
+    model = stateful(
+        tmp_path,
+        "class M(Model):\n"
+        "    def predict(self, x, sequence):\n"
+        "        sequence.state['n'] = sequence.state.get('n', 0) + 1\n"
+        "        return x * sequence.state['n']\n",
+    )
+    assert model.in_sequence is not None
+    sequence = Sequence("s", start=True, end=False)
+    for expected in (1.0, 2.0):
+        (y,) = model.in_sequence([torch.ones(1, 2)], None, sequence)
+        assert y.tolist() == [[expected] * 2]
+    (y,) = model.execute([torch.ones(1, 2)], None)
+    assert y.tolist() == [[1.0] * 2]
+
+
+def test_a_model_with_sequences_takes_them(tmp_path: Path) -> None:
+    """What model.toml says and what `predict` takes must agree, either way."""
+    with pytest.raises(LoadFailed, match=r"'x', 'sequence'.*unexpected keyword argument"):
+        stateful(tmp_path, f"class M(Model):\n{PREDICT}")
+    body = "class M(Model):\n    def predict(self, x, sequence):\n        return x\n"
+    with pytest.raises(LoadFailed, match="missing a required argument: 'sequence'"):
+        load(tmp_path, body)
+    assert load(tmp_path, f"class M(Model):\n{PREDICT}").in_sequence is None

@@ -12,6 +12,7 @@ from inferd.core.link.messages import (
     CloseArena,
     CloseBatch,
     DropBatch,
+    DropSequence,
     FromLinkedWorker,
     GrantOutput,
     OpenArena,
@@ -67,7 +68,7 @@ class Link:
 
     def settle(
         self,
-        message: OpenArena | CloseArena | GrantOutput | DropBatch | CloseBatch,
+        message: OpenArena | CloseArena | GrantOutput | DropBatch | CloseBatch | DropSequence,
         fds: Sequence[int],
     ) -> None:
         """Everything that is no new batch. None may be under way when an arena is closed."""
@@ -77,6 +78,8 @@ class Link:
             self._close_batch(message)
         elif isinstance(message, DropBatch):
             self._held.pop(message.batch, None)
+        elif isinstance(message, DropSequence):
+            self._runner.states.drop(message.number)
         elif isinstance(message, OpenArena):
             self._open(message, fds)
         elif (memory := self._memories.pop(message.arena, None)) is not None:
@@ -88,6 +91,7 @@ class Link:
             generation.close()
         self._generations.clear()
         self._held.clear()
+        self._runner.states.clear()  # models with sequences have one gateway
         for memory in self._memories.values():
             self._unmap(memory)
         self._memories.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,21 @@ Value: TypeAlias = torch.Tensor | Array
 
 Answer: TypeAlias = Value | Mapping[str, Value]
 """What `predict` returns: the only output, or every output by its name."""
+
+
+@dataclass(slots=True)
+class Sequence:
+    """The sequence that a request belongs to, for a model with [sequences] in its model.toml.
+
+    `state` is the model's to fill: empty at the `start`, there again at the next request of the same
+    sequence, gone after the `end`, or when no request came for the idle timeout. Keep copies of
+    tensors in it. `id` is the caller's.
+    """
+
+    id: int | str
+    start: bool
+    end: bool
+    state: dict[str, Any] = field(default_factory=dict)
 
 
 class Model:
@@ -45,7 +61,8 @@ class Model:
 
     Its parameters are named like the inputs of the model; an optional input that the caller left
     out is not passed. With a parameter `parameters`, it gets those of the request: a mapping of names
-    to booleans, numbers and texts.
+    to booleans, numbers and texts. With [sequences] in model.toml it has a parameter `sequence`, a
+    `Sequence`, and is called with the rows of one request at a time.
 
     As a generator function it yields answers, none to many, and may return the last of them: only
     then can that one be marked as the last.

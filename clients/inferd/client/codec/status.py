@@ -30,6 +30,8 @@ BY_REASON: dict[str, type[errors.InferenceError]] = {
 BY_CODE: dict[grpc.StatusCode, type[errors.InferenceError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidInput,
     grpc.StatusCode.OUT_OF_RANGE: errors.InvalidInput,
+    grpc.StatusCode.ALREADY_EXISTS: errors.InvalidInput,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.InvalidInput,
     grpc.StatusCode.NOT_FOUND: errors.NotFound,
     grpc.StatusCode.UNAVAILABLE: errors.ServerUnavailable,
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,

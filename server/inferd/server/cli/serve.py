@@ -55,7 +55,8 @@ def serve(
     Settings are also keys in inferd.toml and variables: --log-level is log_level and
     INFERD_LOG_LEVEL; paths are models, --device is devices; lists in variables have commas.
     Options win over variables, variables over the file. Without an option are max_message_bytes,
-    max_request_time, max_arena_bytes, load_timeout, parallel_loads, door and repository_control.
+    max_request_time, max_arena_bytes, load_timeout, parallel_loads, door,
+    client_shared_memory and repository_control.
     The file alone has tables for single models, such as [model.echo] with trust, devices,
     instances, threads, versions, max_batch_size, max_queue_delay_ms, max_queue_size and max_streams.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from inferd.core.link.messages import (
     AddDeployment,
     AddInstance,
+    AddRegion,
     CommandAnswer,
     DeploymentDrained,
     DrainGateway,
@@ -27,6 +28,7 @@ from inferd.core.link.messages import (
     OtherCounts,
     PublishModel,
     PublishServer,
+    RemoveRegion,
     ReportCounts,
     Settle,
     Settled,
@@ -36,7 +38,7 @@ from inferd.core.link.messages import (
 from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
 from inferd.core.telemetry.logs import get_logger
 from inferd.protos.services import BULK_SERVICE, INFERENCE_SERVICE
-from inferd.server.gateway.commands import RepositoryCommands
+from inferd.server.gateway.commands import Commands
 from inferd.server.gateway.counts import CountsReporter
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.others import OtherGateways
@@ -48,6 +50,8 @@ from inferd.server.gateway.rpc.services.health import SERVICE as HEALTH_SERVICE
 from inferd.server.gateway.rpc.services.health import Health
 from inferd.server.gateway.rpc.services.inference import InferenceService
 from inferd.server.gateway.rpc.services.reflection import Reflection
+from inferd.server.gateway.rpc.services.runtime_settings import RuntimeSettings
+from inferd.server.gateway.rpc.services.shared_memory import SharedMemoryService
 from inferd.server.gateway.scheduling.instance import Link
 
 if TYPE_CHECKING:
@@ -69,12 +73,13 @@ class Gateway:
         self._control = control
         self._ready = False
         self._draining = False
-        self._commands = RepositoryCommands(control.send)
+        self._commands = Commands(control.send)
         self._pool = ThreadPoolExecutor(_COLD_THREADS, thread_name_prefix="cold")
         self._dataplane = Dataplane(
             max_message_bytes=start.max_message_bytes,
             max_request_time=start.max_request_time,
             max_arena_bytes=start.max_arena_bytes,
+            shared_memory=start.client_shared_memory,
             drained=self._drained,
             lost=self._lost,
             changed=self._changed,
@@ -87,6 +92,9 @@ class Gateway:
             model_known=lambda name: name in table.models(),
             model_ready=table.is_ready,
         )
+        memory = SharedMemoryService(
+            self._dataplane.regions, self._commands, allowed=start.client_shared_memory
+        )
         self._inference = InferenceService(
             self._dataplane,
             self._pool,
@@ -94,6 +102,8 @@ class Gateway:
             command=self._commands.perform if start.repository_control else None,
             other_counts=self._others.counts,
             report=self._reporter.report,
+            more={**memory.methods(), **RuntimeSettings(table).methods()},
+            extensions=memory.extensions,
         )
         self._bulk = BulkService(self._dataplane)
         reflection = Reflection([INFERENCE_SERVICE, BULK_SERVICE, HEALTH_SERVICE])
@@ -150,11 +160,10 @@ class Gateway:
                 self._attach(message, fds.pop())
             case PublishModel():
                 self._dataplane.publish(message)
-            case PublishServer(ready):
-                self._ready = ready
-                self._changed()
-            case OpenDoor():
-                self._accept()
+            case PublishServer() | OpenDoor():
+                self._announce(message)
+            case AddRegion() | RemoveRegion():
+                self._share(message, fds)
             case Settle() | ReportCounts() | OtherCounts() | CommandAnswer():
                 self._converse(message)
             case DrainGateway(grace) if not self._draining:
@@ -165,10 +174,20 @@ class Gateway:
         for fd in fds:
             os.close(fd)
 
-    def _accept(self) -> None:
-        self._door.start()
-        if self._http is not None:
-            self._http.start()
+    def _announce(self, message: PublishServer | OpenDoor) -> None:
+        if isinstance(message, OpenDoor):
+            self._door.start()
+            if self._http is not None:
+                self._http.start()
+        else:
+            self._ready = message.ready
+            self._changed()
+
+    def _share(self, message: AddRegion | RemoveRegion, fds: list[int]) -> None:
+        if isinstance(message, AddRegion):
+            self._dataplane.regions.add(message, fds.pop())
+        else:
+            self._dataplane.regions.remove(message.name)
 
     def _attach(self, message: AddInstance, fd: int) -> None:
         link: Link = MessageSocket(adopt(fd), FromLinkedWorker)

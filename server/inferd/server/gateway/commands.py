@@ -1,4 +1,4 @@
-"""Load and unload, asked for by clients and performed by the supervisor."""
+"""What clients ask for and the supervisor performs: load and unload, and shared memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import itertools
 import threading
 from collections.abc import Callable
 
-from inferd.core.link.messages import CommandAnswer, RepositoryCommand
+from inferd.core.link.messages import (
+    CommandAnswer,
+    RegisterRegion,
+    RepositoryCommand,
+    UnregisterRegion,
+)
 from inferd.core.link.sockets import PeerGone
 from inferd.wire.errors import LoadFailed, ServingError, Unavailable, error_types
 
@@ -15,22 +20,36 @@ Told = Callable[[ServingError | None], None]
 _ERRORS = error_types()
 
 
-class RepositoryCommands:
+Command = RepositoryCommand | RegisterRegion | UnregisterRegion
+
+
+class Commands:
     """Pairs commands that went to the supervisor with its answers. Safe from any thread."""
 
-    def __init__(self, send: Callable[[RepositoryCommand], None]) -> None:
+    def __init__(self, send: Callable[[Command], None]) -> None:
         self._send = send
         self._lock = threading.Lock()
         self._waiting: dict[int, Told] = {}
         self._numbers = itertools.count(1)
 
     def perform(self, verb: str, model: str, told: Told) -> None:
-        """Ask the supervisor; `told` hears of the outcome once, on another thread."""
+        """Have a model loaded or unloaded; `told` hears of the outcome once, on another thread."""
+        self._ask(lambda number: RepositoryCommand(number, verb, model), told)
+
+    def register(self, name: str, key: str, offset: int, nbytes: int, told: Told) -> None:
+        """Have a client's shared memory made known to every gateway."""
+        self._ask(lambda number: RegisterRegion(number, name, key, offset, nbytes), told)
+
+    def unregister(self, name: str, told: Told) -> None:
+        """Have shared memory forgotten by every gateway, all of it where the name is empty."""
+        self._ask(lambda number: UnregisterRegion(number, name), told)
+
+    def _ask(self, command: Callable[[int], Command], told: Told) -> None:
         with self._lock:
             number = next(self._numbers)
             self._waiting[number] = told
         try:
-            self._send(RepositoryCommand(number, verb, model))
+            self._send(command(number))
         except PeerGone:
             with self._lock:
                 self._waiting.pop(number, None)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic, time
-from typing import Protocol
 
 from inferd.core.link.messages import AddDeployment, PublishModel
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
-from inferd.server.gateway.admission.parameters import EMPTY_FINAL, read_parameters
+from inferd.server.gateway.admission.parameters import (
+    EMPTY_FINAL,
+    for_sequences,
+    read_parameters,
+)
 from inferd.server.gateway.admission.plan import Plan
+from inferd.server.gateway.admission.regions import Regions, Targets
 from inferd.server.gateway.decoupled import UNARY_REFUSED, DecoupledCall, DecoupledRequest
+from inferd.server.gateway.infer_request import InferCall, InferRequest, PlacedRequest
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeployment
 from inferd.server.gateway.scheduling.deployment import Deployment, Superseded
@@ -21,10 +26,11 @@ from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
-from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
+from inferd.server.gateway.scheduling.sequences.deployment import SequencedDeployment
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.wire.errors import DeadlineExceeded, ServingError, Unimplemented
+from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError, Unimplemented
 from inferd.wire.requests import InferMessage
+from inferd.wire.tensor_parameters import TensorParameters
 from inferd.wire.tensors import Buffer
 
 _DEPTH = {"cpu": 1, "cuda": 2}
@@ -35,20 +41,10 @@ _LARGEST_CHUNK = 4
 """Messages that one request of a bulk job may take, where a message limits all others."""
 
 
-class InferCall(Protocol):
-    """What the dataplane needs of a call, whichever door it came through."""
-
-    payload: bytes
-    deadline: float
-
-    def watch(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called when the caller goes away unanswered."""
-
-    def reply(self, payload: bytes) -> None:
-        """Answer with a serialised ModelInferResponse."""
-
-    def fail(self, error: ServingError) -> None:
-        """Answer with an error."""
+NO_SHARED_MEMORY = (
+    "shared memory of clients is switched off here; the operator allows it with "
+    "client_shared_memory = true; send tensors in the message"
+)
 
 
 class Dataplane:
@@ -63,16 +59,19 @@ class Dataplane:
         max_message_bytes: int,
         max_request_time: float,
         max_arena_bytes: int,
+        shared_memory: bool = False,
         drained: Callable[[int], None],
         lost: Callable[[int], None],
         changed: Callable[[], None],
     ) -> None:
-        """Sizes in bytes, time in seconds.
+        """Sizes in bytes, time in seconds; `shared_memory` whether tensors may lie in clients'.
 
         `drained` hears the number of an emptied deployment, `lost` that of an instance whose link
         is closed, `changed` that readiness may differ.
         """
         self.table = RoutingTable()
+        self.regions = Regions()
+        self._shared_memory = shared_memory
         self._max_message_bytes = max_message_bytes
         self.max_chunk_bytes = _LARGEST_CHUNK * max_message_bytes
         self._max_request_time = max_request_time
@@ -125,6 +124,7 @@ class Dataplane:
         deployment: Deployment | None = None
         try:
             found = self._forms.find(call.payload)
+            make: Callable[..., InferRequest] = InferRequest
             if found is not None:
                 (deployment, plan), buffers = found
                 lane, deadline, request_id = plan.lane, arrived + self._max_request_time, ""
@@ -134,9 +134,13 @@ class Dataplane:
                 if isinstance(deployment, DecoupledDeployment):
                     self._take_decoupled(call, message, deployment, arrived)
                     return
-                plan, lane, deadline = self._admit(deployment, message, arrived, len(call.payload))
-                buffers, request_id = message.buffers(), message.id
-                if message.plain:
+                wanted = message.tensor_parameters()
+                plan, lane, deadline = self._admit(
+                    deployment, message, wanted, arrived, len(call.payload)
+                )
+                request_id = message.id
+                buffers, make = self._locate(message, wanted)
+                if message.plain and make is InferRequest:
                     self._remember(call.payload, message, deployment, plan)
             if background:
                 lane, deadline = lane.in_background(), call.deadline
@@ -145,7 +149,7 @@ class Dataplane:
             tensors, nbytes = plan.arrange(buffers)
             if deadline <= arrived:
                 raise DeadlineExceeded("Request timeout expired before it was queued")
-            request = InferRequest(lane, plan, tensors, nbytes, arrived, deadline, request_id, call)
+            request = make(lane, plan, tensors, nbytes, arrived, deadline, request_id, call)
             if background:
                 self._dispatcher.put_by(deployment, request)
             else:
@@ -165,7 +169,9 @@ class Dataplane:
     ) -> None:
         if not isinstance(call, DecoupledCall):
             raise Unimplemented(UNARY_REFUSED)
-        plan, lane, deadline = self._admit(deployment, message, arrived, len(call.payload))
+        plan, lane, deadline = self._admit(
+            deployment, message, message.tensor_parameters(), arrived, len(call.payload)
+        )
         until = min(arrived + self._max_request_time, call.deadline)
         tensors, nbytes = plan.arrange(message.buffers())
         deadline = min(deadline, until)
@@ -179,6 +185,16 @@ class Dataplane:
         call.begin(partial(self._dispatcher.proceed, deployment, request))
         self._dispatcher.submit(deployment, request)
 
+    def _locate(
+        self, message: InferMessage, wanted: TensorParameters | None
+    ) -> tuple[Sequence[Buffer], Callable[..., InferRequest]]:
+        """Where a request's tensors are, and what makes a request that knows where outputs go."""
+        if wanted is None or not wanted.uses_shared_memory:
+            return message.buffers(), InferRequest
+        elsewhere = self.regions.read(wanted.inputs, self._max_message_bytes)
+        make = partial(PlacedRequest, Targets(wanted.outputs, self.regions))
+        return message.buffers(elsewhere), make
+
     def _remember(
         self, payload: bytes, message: InferMessage, deployment: Deployment, plan: Plan
     ) -> None:
@@ -188,22 +204,32 @@ class Dataplane:
                 self._forms.remember(payload, (deployment, plan))
 
     def _admit(
-        self, deployment: Deployment, message: InferMessage, arrived: float, nbytes: int
+        self,
+        deployment: Deployment,
+        message: InferMessage,
+        wanted: TensorParameters | None,
+        arrived: float,
+        nbytes: int,
     ) -> tuple[Plan, Lane, float]:
         """The plan, the lane and the deadline of a request. Raises `ServingError`."""
         admission = self._admissions.get(deployment)
         if admission is None:
             raise Superseded  # drained since it was looked up
-        plan = admission.plan(message, nbytes)
-        message.refuse_tensor_parameters()
+        if wanted is not None and wanted.uses_shared_memory and not self._shared_memory:
+            raise Forbidden(NO_SHARED_MEMORY)
+        plan = admission.plan(message, wanted.classes if wanted is not None else (), nbytes)
         lane, deadline = plan.lane, arrived + self._max_request_time
         parameters = message.parameters()
+        info, asked = deployment.info, None
         if parameters is not None:
             asked = read_parameters(parameters)
             if asked.timeout is not None:
                 deadline = min(deadline, arrived + asked.timeout)
-            if asked.custom and deployment.info.takes_parameters:
+            if asked.custom and info.takes_parameters:
                 lane = admission.lane_with(lane, asked.custom)
+        sequence = for_sequences(asked, info.model, offered=info.sequences is not None)
+        if sequence is not None:
+            lane = lane.in_sequence(sequence)
         return plan, lane, deadline
 
     def add_deployment(self, message: AddDeployment) -> None:
@@ -223,9 +249,9 @@ class Dataplane:
             preferred_batch_size=message.preferred_batch_size,
             decoupled=message.decoupled,
             max_streams=message.max_streams,
+            sequences=message.sequences,
         )
-        kind = DecoupledDeployment if info.decoupled else Deployment
-        deployment = kind(
+        deployment = _kind_of(info)(
             info,
             statistics,
             # A batch's inputs, and outputs as large, must fit into an arena beside another batch.
@@ -239,6 +265,7 @@ class Dataplane:
             message.signature,
             max_tensor_bytes=self._max_message_bytes,
             preferred_batch_size=message.preferred_batch_size,
+            labels=message.labels,
         )
         self._deployments[message.deployment] = deployment
         self._dispatcher.add(deployment)
@@ -283,35 +310,7 @@ class Dataplane:
         self._drained(number)
 
 
-class InferRequest(Pending):
-    """A request that answers its call."""
-
-    __slots__ = ("_call", "_id", "_plan")
-
-    def __init__(  # noqa: PLR0917  # on the path of a request keywords have a price
-        self,
-        lane: Lane,
-        plan: Plan,
-        buffers: Sequence[Buffer | None],
-        nbytes: int,
-        arrived: float,
-        deadline: float,
-        id: str,  # noqa: A002  # the protocol's word
-        call: InferCall,
-    ) -> None:
-        super().__init__(lane, plan.rows, buffers, nbytes, arrived, deadline)
-        self._plan = plan
-        self._id = id
-        self._call = call
-
-    def answered(self, layout: OutputLayout, outputs: Sequence[Buffer]) -> None:
-        """Assemble the answer and send it. Raises `OutputInvalid`."""
-        self._call.reply(self._plan.answer(layout, outputs, self._id))
-
-    def failed(self, error: ServingError) -> None:
-        """Send the error."""
-        self._call.fail(error)
-
-    def watch(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called when the caller goes away."""
-        self._call.watch(on_cancel)
+def _kind_of(info: DeploymentInfo) -> type[Deployment]:
+    if info.decoupled:
+        return DecoupledDeployment
+    return Deployment if info.sequences is None else SequencedDeployment

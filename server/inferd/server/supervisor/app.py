@@ -16,9 +16,11 @@ from inferd.core.link.messages import (
     InstanceAttached,
     InstanceLost,
     PublishServer,
+    RegisterRegion,
     RepositoryCommand,
     StartGateway,
     ToGateway,
+    UnregisterRegion,
 )
 from inferd.core.settings import Settings
 from inferd.core.telemetry.logs import get_logger
@@ -27,6 +29,7 @@ from inferd.server.supervisor.gateways.doors import Doors
 from inferd.server.supervisor.gateways.number import gateways_for
 from inferd.server.supervisor.library import Library, LibraryTerms
 from inferd.server.supervisor.ready_file import ReadyFile
+from inferd.server.supervisor.regions import Regions
 from inferd.server.supervisor.replicas.devices import Machine, survey
 from inferd.server.supervisor.replicas.process import python
 from inferd.server.supervisor.replicas.replica import WorkerTerms
@@ -39,6 +42,9 @@ DRAIN_MARGIN = 5.0
 """Seconds beyond the longest request that a deployment being replaced may take to empty."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Command = RepositoryCommand | RegisterRegion | UnregisterRegion
+"""What clients ask of a supervisor."""
 
 _log = get_logger(__name__)
 
@@ -96,10 +102,12 @@ class Supervisor:
             repository_control=settings.may_control_repository,
             door=settings.door,
             http=None if settings.http is None else str(settings.http),
+            client_shared_memory=settings.client_shared_memory,
         )
         number = self._number_of_gateways(found)
         self._doors = Doors(start, self._programs.gateway, self, number=number)
-        self._library = Library(self._terms(), self._doors)
+        self._library = Library(self._terms(number), self._doors)
+        self._regions = Regions(self._doors)
         with self._signals(), ReadyFile(settings.ready_file) as ready_file:
             try:
                 self._require_writable(ready_file)
@@ -134,6 +142,7 @@ class Supervisor:
     def gateway_up(self, gateway: Door) -> None:
         """A gateway that knows nothing yet listens."""
         self._library.gateway_up(gateway)
+        self._regions.gateway_up(gateway)
         gateway.send(PublishServer(self._ready))
 
     def gateway_down(self, gateway: Door) -> None:
@@ -149,9 +158,11 @@ class Supervisor:
                 self._library.instance_lost(link)
             case DeploymentDrained(deployment):
                 self._library.deployment_drained(gateway, deployment)
-            case RepositoryCommand() if self._tasks is not None and not self._stopping.is_set():
+            case RepositoryCommand() | RegisterRegion() | UnregisterRegion() if (
+                self._tasks is not None and not self._stopping.is_set()
+            ):
                 work = self._follow(message, gateway.answer())
-                task = self._tasks.create_task(work, name="repository command")
+                task = self._tasks.create_task(work, name="command")
                 self._commands.add(task)
                 task.add_done_callback(self._commands.discard)
 
@@ -170,7 +181,7 @@ class Supervisor:
             _log.warning(note)
         return found
 
-    def _terms(self) -> LibraryTerms:
+    def _terms(self, gateways: int) -> LibraryTerms:
         settings = self._settings
         return LibraryTerms(
             paths=settings.models,
@@ -180,6 +191,7 @@ class Supervisor:
             workers=WorkerTerms(self._programs.worker, settings.load_timeout),
             parallel_loads=settings.parallel_loads,
             drain_bound=settings.max_request_time + DRAIN_MARGIN,
+            gateways=gateways,
         )
 
     def _number_of_gateways(self, found: Scan) -> int:
@@ -244,14 +256,13 @@ class Supervisor:
         await self._library.stop()
         self._doors.kill()
         await self._doors.reaped()
+        self._regions.close()
 
     def _kill(self) -> None:
         self._doors.kill()
         self._library.kill()
 
-    async def _follow(
-        self, command: RepositoryCommand, answer: Callable[[ToGateway], None]
-    ) -> None:
+    async def _follow(self, command: Command, answer: Callable[[ToGateway], None]) -> None:
         """Do what a client asks for, and answer."""
         fault: Fault | None = None
         try:
@@ -259,19 +270,27 @@ class Supervisor:
         except ServingError as error:
             fault = Fault(error.reason, error.message, error.retry_after)
         except Exception:
-            _log.exception("command failed", verb=command.verb, model=command.model)
-            fault = Fault(Unexpected.reason, f"{command.verb} failed; the server's log says why")
+            _log.exception("command failed", command=str(command))
+            fault = Fault(Unexpected.reason, "this failed; the server's log says why")
         # Whichever gateway the client calls next, it finds what the answer says.
         await self._doors.settled()
         answer(CommandAnswer(command.command, fault))
 
-    async def _perform(self, command: RepositoryCommand) -> None:
-        if not self._settings.may_control_repository:
-            raise Forbidden("the operator of this server has switched off loading by clients")
-        if command.verb == "load":
-            await self._library.load(command.model)
+    async def _perform(self, command: Command) -> None:
+        settings = self._settings
+        if isinstance(command, RepositoryCommand):
+            if not settings.may_control_repository:
+                raise Forbidden("the operator of this server has switched off loading by clients")
+            if command.verb == "load":
+                await self._library.load(command.model)
+            else:
+                await self._library.unload(command.model)
+        elif not settings.client_shared_memory:
+            raise Forbidden("the operator of this server has not allowed shared memory")
+        elif isinstance(command, RegisterRegion):
+            self._regions.register(command)
         else:
-            await self._library.unload(command.model)
+            self._regions.unregister(command.name)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

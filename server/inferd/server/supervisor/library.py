@@ -44,6 +44,7 @@ class LibraryTerms:
     workers: WorkerTerms
     parallel_loads: int
     drain_bound: float
+    gateways: int = 1
 
 
 class Library:
@@ -267,7 +268,12 @@ class Library:
         terms = self._terms
         override = terms.override(model.name)
         return await asyncio.to_thread(
-            plan, model, override, devices=terms.devices, machine=terms.machine
+            plan,
+            model,
+            override,
+            devices=terms.devices,
+            machine=terms.machine,
+            gateways=terms.gateways,
         )
 
     def _deployment(self, version: VersionPlan) -> Deployment:

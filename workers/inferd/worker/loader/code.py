@@ -21,11 +21,13 @@ from inferd.wire.signature import Signature, TensorSpec
 from inferd.worker.faults import brief
 from inferd.worker.loader.loaded import Answers, LoadedModel, Parameters
 from inferd.worker.model import Answer, Array, Model, Value
+from inferd.worker.model import Sequence as ModelSequence
 
 _log = logs.get_logger(__name__)
 
 _MODULE = "inferd_model"
 _PARAMETERS = "parameters"
+_SEQUENCE = "sequence"
 
 
 def load_code(source: ModelSource, device: torch.device) -> LoadedModel:
@@ -46,9 +48,18 @@ def load_code(source: ModelSource, device: torch.device) -> LoadedModel:
         _log.error("the model did not load", model=source.name, exc_info=error)
         raise LoadFailed(f"model.py failed to load the model: {brief(error)}") from error
     takes_parameters = _takes_parameters(predict, source.inputs)
-    _check_callable(predict, source.inputs, takes_parameters=takes_parameters)
+    extra = (
+        *([_PARAMETERS] if takes_parameters else []),
+        *([_SEQUENCE] if source.sequences else []),
+    )
+    _check_callable(predict, source.inputs, extra)
     call = _Call(source, model, takes_parameters=takes_parameters)
     decoupled = inspect.isgeneratorfunction(model.predict)
+    if decoupled and source.sequences:
+        raise LoadFailed(
+            "predict() is a generator, which answers a request many times; it keeps no state between "
+            "requests: take [sequences] out of model.toml, or return answers instead of yielding"
+        )
     if decoupled and source.max_batch_size:
         raise LoadFailed(
             f"predict() is a generator, which answers one request at a time, but max_batch_size is "
@@ -59,8 +70,9 @@ def load_code(source: ModelSource, device: torch.device) -> LoadedModel:
         platform="pytorch_code",
         signature=Signature(source.inputs, source.outputs, source.max_batch_size or 0),
         takes_parameters=takes_parameters,
-        execute=call.first if decoupled else call,
+        execute=call.first if decoupled else call.alone if source.sequences else call,
         generate=call.generate if decoupled else None,
+        in_sequence=call if source.sequences else None,
     )
 
 
@@ -74,8 +86,17 @@ class _Call:
         self._predict: Any = model.predict
         self._takes_parameters = takes_parameters
 
-    def __call__(self, inputs: Sequence[Value | None], parameters: Parameters) -> Sequence[Value]:
-        return self._tensors(self._predict(**self._arguments(inputs, parameters)))
+    def __call__(
+        self,
+        inputs: Sequence[Value | None],
+        parameters: Parameters,
+        sequence: ModelSequence | None = None,
+    ) -> Sequence[Value]:
+        return self._tensors(self._predict(**self._arguments(inputs, parameters, sequence)))
+
+    def alone(self, inputs: Sequence[Value | None], parameters: Parameters) -> Sequence[Value]:
+        """As the only request of a sequence: so is a model with state warmed up."""
+        return self(inputs, parameters, ModelSequence(0, start=True, end=True))
 
     def generate(self, inputs: Sequence[Value | None], parameters: Parameters) -> Answers:
         """What the model's generator yields; closing this closes it."""
@@ -96,7 +117,10 @@ class _Call:
                 return end.value or ()
 
     def _arguments(
-        self, inputs: Sequence[Value | None], parameters: Parameters
+        self,
+        inputs: Sequence[Value | None],
+        parameters: Parameters,
+        sequence: ModelSequence | None = None,
     ) -> dict[str, object]:
         named: dict[str, object] = {
             name: value
@@ -105,6 +129,8 @@ class _Call:
         }
         if self._takes_parameters:
             named[_PARAMETERS] = parameters or {}
+        if sequence is not None:
+            named[_SEQUENCE] = sequence
         return named
 
     def _tensors(self, answer: Answer) -> Sequence[Value]:
@@ -204,9 +230,9 @@ def _takes_parameters(predict: inspect.Signature, inputs: Sequence[TensorSpec]) 
 
 
 def _check_callable(
-    predict: inspect.Signature, inputs: Sequence[TensorSpec], *, takes_parameters: bool
+    predict: inspect.Signature, inputs: Sequence[TensorSpec], more: Sequence[str]
 ) -> None:
-    extra = {_PARAMETERS: None} if takes_parameters else {}
+    extra = dict.fromkeys(more)
     required = {spec.name: None for spec in inputs if not spec.optional}
     for names in (required, {spec.name: None for spec in inputs}):
         try:
@@ -214,7 +240,7 @@ def _check_callable(
         except TypeError as error:
             raise LoadFailed(
                 f"predict() cannot be called with the inputs that model.toml declares "
-                f"({_listed(names)}): {brief(error)}"
+                f"({_listed([*names, *extra])}): {brief(error)}"
             ) from None
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from inferd.core.link.messages import ParameterValue
 from inferd.wire.signature import Signature
+from inferd.worker.model import Sequence as ModelSequence
 from inferd.worker.model import Value
 
 Parameters: TypeAlias = Mapping[str, ParameterValue] | None
@@ -20,6 +21,10 @@ Answers: TypeAlias = Generator[Sequence[Value], None, Sequence[Value] | None]
 
 Generate: TypeAlias = Callable[[Sequence[Value | None], Parameters], Answers]
 
+ExecuteInSequence: TypeAlias = Callable[
+    [Sequence[Value | None], Parameters, ModelSequence], Sequence[Value]
+]
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -30,6 +35,8 @@ class LoadedModel:
     answer that is not made of tensors with the right names. `usual_sizes` are sensible sizes of free
     dimensions by symbol, as far as they are known. A model with `generate` answers a request any
     number of times: then `execute` gives the first of its answers.
+    dimensions by symbol, as far as they are known. `in_sequence` executes one request of a sequence,
+    None for a model without state.
     """
 
     name: str
@@ -39,3 +46,4 @@ class LoadedModel:
     execute: Execute
     usual_sizes: Mapping[str, int] = field(default_factory=dict)
     generate: Generate | None = None
+    in_sequence: ExecuteInSequence | None = None

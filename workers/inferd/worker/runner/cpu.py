@@ -11,6 +11,7 @@ from inferd.worker.faults import model_fault, own_fault
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.runner.execution import Failed
 from inferd.worker.runner.outputs import Part, laid_out
+from inferd.worker.runner.sequences import SequenceStates
 from inferd.worker.runner.steps import Steps
 from inferd.worker.tensors import SlotMemory
 
@@ -24,7 +25,8 @@ class CpuRunner:
 
     def __init__(self, model: LoadedModel) -> None:
         self._name = model.name
-        self._run = Steps(model).run
+        self.states = SequenceStates()
+        self._run = Steps(model, self.states).run
 
     def launch(self, memory: SlotMemory, batch: RunBatch) -> CpuExecution | Failed:
         """Run the batch and copy its outputs, if they fit in the room it has for them."""

@@ -13,6 +13,7 @@ from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.model import Value
 from inferd.worker.runner.execution import Failed
 from inferd.worker.runner.outputs import Part, laid_out
+from inferd.worker.runner.sequences import SequenceStates
 from inferd.worker.runner.steps import Steps
 from inferd.worker.tensors import SlotMemory
 
@@ -34,7 +35,8 @@ class CudaRunner:
 
     def __init__(self, model: LoadedModel, device: torch.device) -> None:
         self._name = model.name
-        self._run = Steps(model).run
+        self.states = SequenceStates()
+        self._run = Steps(model, self.states).run
         self._device = device
         self._copy_in = torch.cuda.Stream(device)
         self._compute = torch.cuda.Stream(device)

@@ -12,6 +12,7 @@ from inferd.core.link.messages import (
     OutputOverflow,
     RunBatch,
 )
+from inferd.worker.runner.sequences import SequenceStates
 from inferd.worker.tensors import SlotMemory
 
 
@@ -43,6 +44,9 @@ class Runner(Protocol):
 
     generates: bool
     """Whether a batch is a generator, whose steps `finish` takes, instead of work on its way."""
+
+    states: SequenceStates
+    """Of the sequences under way, for a model that has any."""
 
     def launch(self, memory: SlotMemory, batch: RunBatch) -> Execution:
         """Start a batch whose slots lie in `memory`."""

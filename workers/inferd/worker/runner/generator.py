@@ -23,6 +23,7 @@ from inferd.worker.runner.cpu import write
 from inferd.worker.runner.cuda import end_if_lost
 from inferd.worker.runner.execution import Failed
 from inferd.worker.runner.outputs import OutputCheck, Part, Shapes, laid_out
+from inferd.worker.runner.sequences import SequenceStates
 from inferd.worker.tensors import SlotMemory
 
 _log = logs.get_logger(__name__)
@@ -43,6 +44,7 @@ class GeneratorRunner:
         self.name = model.name
         self.check = OutputCheck(model.name, model.signature).check
         self._generate = model.generate
+        self.states = SequenceStates()  # none: a generator belongs to one request
         self._device = device
 
     def launch(self, memory: SlotMemory, batch: RunBatch) -> Generation | Failed:

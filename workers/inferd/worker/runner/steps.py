@@ -7,18 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from inferd.core.link.messages import RunBatch
+from inferd.core.link.messages import RunBatch, SequenceStep
 from inferd.wire.errors import OutputInvalid
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.model import Value
 from inferd.worker.runner.outputs import OutputCheck
+from inferd.worker.runner.sequences import SequenceStates
 
 
 class Steps:
     """Runs a model on batches and sees to it that each answer fits the signature."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, states: SequenceStates | None = None) -> None:
         self._run = model.execute
+        self._stateful = model.in_sequence
+        self._states = states if states is not None else SequenceStates()
         self._check = OutputCheck(model.name, model.signature).check
 
     def run(self, batch: RunBatch, inputs: Sequence[Value | None]) -> Sequence[Value]:
@@ -28,9 +31,20 @@ class Steps:
         """
         if batch.step:
             return self._in_steps(batch, inputs)
-        values = self._run(inputs, batch.parameters)
+        if batch.sequence is not None:
+            values = self._in_sequence(batch, batch.sequence, inputs)
+        else:
+            values = self._run(inputs, batch.parameters)
         self._check(values, tuple([None if slot is None else slot.shape for slot in batch.inputs]))
         return values
+
+    def _in_sequence(
+        self, batch: RunBatch, step: SequenceStep, inputs: Sequence[Value | None]
+    ) -> Sequence[Value]:
+        if self._stateful is None:
+            raise LookupError("a sequence for a model without state")
+        with self._states.step(step) as sequence:
+            return self._stateful(inputs, batch.parameters, sequence)
 
     def _in_steps(self, batch: RunBatch, inputs: Sequence[Value | None]) -> Sequence[Value]:
         rows = next(slot.shape[0] for slot in batch.inputs if slot is not None)

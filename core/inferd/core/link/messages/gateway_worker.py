@@ -31,6 +31,18 @@ class CloseArena(Message, frozen=True):
     arena: int
 
 
+class SequenceStep(msgspec.Struct, frozen=True, array_like=True):
+    """One request of a sequence: its state is new at the `start` and forgotten after the `end`.
+
+    `number` tells the sequences of a link apart, `id` is the caller's name for it.
+    """
+
+    number: int
+    id: int | str
+    start: bool
+    end: bool
+
+
 class RunBatch(Message, frozen=True):
     """Run the model: once, or on `step` rows after another where that is not 0.
 
@@ -45,6 +57,7 @@ class RunBatch(Message, frozen=True):
     output_bytes: int
     parameters: dict[str, ParameterValue] | None = None
     step: int = 0
+    sequence: SequenceStep | None = None
 
 
 class GrantOutput(Message, frozen=True):
@@ -77,8 +90,21 @@ class CloseBatch(Message, frozen=True):
     batch: int
 
 
+class DropSequence(Message, frozen=True):
+    """Forget the state of this sequence; no batch of it is under way."""
+
+    number: int
+
+
 ToLinkedWorker = (
-    OpenArena | CloseArena | RunBatch | GrantOutput | DropBatch | AdvanceBatch | CloseBatch
+    OpenArena
+    | CloseArena
+    | RunBatch
+    | GrantOutput
+    | DropBatch
+    | AdvanceBatch
+    | CloseBatch
+    | DropSequence
 )
 
 # --- worker → gateway (a link) -------------------------------------------------------------

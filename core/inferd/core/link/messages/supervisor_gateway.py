@@ -30,8 +30,16 @@ class StartGateway(Message, frozen=True):
     max_arena_bytes: int
     repository_control: bool
     share_port: bool = False
+    client_shared_memory: bool = False
     door: DoorChoice = "auto"
     http: str | None = None
+
+
+class SequenceTerms(msgspec.Struct, frozen=True):
+    """How long a sequence may be without a request, in seconds, and how many may be at once."""
+
+    idle_timeout: float = 60.0
+    max_active: int = 1000
 
 
 class AddDeployment(Message, frozen=True):
@@ -39,6 +47,8 @@ class AddDeployment(Message, frozen=True):
 
     Batches are formed of up to `preferred_batch_size` rows; 0 stands for the model's largest.
     `max_streams` is how many generators of a `decoupled` model one worker runs side by side.
+    `labels` name the classes of an output, by its name. `sequences` is None for a model that keeps
+    no state between requests.
     """
 
     deployment: int
@@ -53,6 +63,8 @@ class AddDeployment(Message, frozen=True):
     preferred_batch_size: int = 0
     decoupled: bool = False
     max_streams: int = 64
+    labels: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    sequences: SequenceTerms | None = None
 
 
 class AddInstance(Message, frozen=True):
@@ -111,7 +123,7 @@ class OtherCounts(Message, frozen=True):
 
 
 class CommandAnswer(Message, frozen=True):
-    """The outcome of a RepositoryCommand; no fault means that it was done."""
+    """The outcome of a command of any kind; no fault means that it was done."""
 
     command: int
     fault: Fault | None
@@ -121,6 +133,24 @@ class DrainGateway(Message, frozen=True):
     """Take no new calls, answer those in flight within `grace` seconds, then end."""
 
     grace: float
+
+
+class AddRegion(Message, frozen=True):
+    """Shared memory of a client, by the name it gave; its descriptor comes with this message.
+
+    `key` is its POSIX name; `offset` and `nbytes` are the part of it that is registered, in bytes.
+    """
+
+    name: str
+    key: str
+    offset: int
+    nbytes: int
+
+
+class RemoveRegion(Message, frozen=True):
+    """Forget the shared memory of this name."""
+
+    name: str
 
 
 ToGateway = (
@@ -134,6 +164,8 @@ ToGateway = (
     | ReportCounts
     | OtherCounts
     | CommandAnswer
+    | AddRegion
+    | RemoveRegion
     | DrainGateway
 )
 
@@ -202,6 +234,23 @@ class RepositoryCommand(Message, frozen=True):
     model: str
 
 
+class RegisterRegion(Message, frozen=True):
+    """A client offers shared memory, answered by `CommandAnswer`; fields as in `AddRegion`."""
+
+    command: int
+    name: str
+    key: str
+    offset: int
+    nbytes: int
+
+
+class UnregisterRegion(Message, frozen=True):
+    """A client takes shared memory back, all of it where the name is empty."""
+
+    command: int
+    name: str
+
+
 FromGateway = (
     Listening
     | ListenFailed
@@ -212,4 +261,6 @@ FromGateway = (
     | CountsReport
     | AskCounts
     | RepositoryCommand
+    | RegisterRegion
+    | UnregisterRegion
 )

@@ -15,7 +15,7 @@ class ModelSource(msgspec.Struct, frozen=True):
 
     `kind` is `exported` (a .pt2 of torch.export; `path` is the file) or `code` (`path` is the
     folder with model.py). Declared inputs and outputs are empty where the artefact tells them.
-    `max_batch_size` None leaves it to the artefact.
+    `max_batch_size` None leaves it to the artefact. With `sequences` it keeps state between requests.
     """
 
     name: str
@@ -25,6 +25,7 @@ class ModelSource(msgspec.Struct, frozen=True):
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     max_batch_size: int | None = None
+    sequences: bool = False
 
 
 class Pinning(msgspec.Struct, frozen=True):

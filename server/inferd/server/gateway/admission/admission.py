@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from math import prod
 
+from inferd.server.gateway.admission.classification import (
+    ClassifyingPlan,
+    Labels,
+    check_classes,
+)
 from inferd.server.gateway.admission.plan import Plan
 from inferd.server.gateway.scheduling.lane import Lane, LaneInput
 from inferd.wire.dtypes import ANY, DATATYPES
@@ -36,28 +42,34 @@ class Admission:
         *,
         max_tensor_bytes: int,
         preferred_batch_size: int = 0,
+        labels: Labels | None = None,
     ) -> None:
         """`max_tensor_bytes` is the most that a declared shape may amount to.
 
         Requests are put together up to `preferred_batch_size` rows; 0 stands for the signature's
-        largest batch.
+        largest batch. `labels` name classes, by output.
         """
         self._model = model
         self._version = version
         self._signature = signature
         self._max_tensor_bytes = max_tensor_bytes
         self._joined_rows = preferred_batch_size
+        self._labels = labels or {}
         self._inputs = {spec.name: index for index, spec in enumerate(signature.inputs)}
         self._outputs = {spec.name: index for index, spec in enumerate(signature.outputs)}
-        self._plans: dict[tuple[tuple[InputHead, ...], tuple[str, ...]], Plan] = {}
+        self._plans: dict[tuple[tuple[InputHead, ...], tuple[str, ...], tuple[int, ...]], Plan] = {}
         self._lanes: dict[object, Lane] = {}
 
-    def plan(self, message: InferMessage, nbytes: int = 0) -> Plan:
-        """The plan for a request of this form, which came in `nbytes`. Raises `InvalidRequest`."""
-        key = (message.inputs, message.outputs)
+    def plan(self, message: InferMessage, classes: tuple[int, ...] = (), nbytes: int = 0) -> Plan:
+        """The plan for a request of this form, which came in `nbytes`. Raises `InvalidRequest`.
+
+        `classes` has a number for each output it asks for, 0 for one that comes as it is; it is
+        empty where all of them do.
+        """
+        key = (message.inputs, message.outputs, classes)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._make_plan(message.inputs, message.outputs, nbytes)
+            plan = self._make_plan(message.inputs, message.outputs, classes, nbytes)
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
             self._plans[key] = plan
@@ -80,7 +92,11 @@ class Admission:
         return found
 
     def _make_plan(
-        self, heads: tuple[InputHead, ...], outputs: tuple[str, ...], arrived_bytes: int
+        self,
+        heads: tuple[InputHead, ...],
+        outputs: tuple[str, ...],
+        classes: tuple[int, ...],
+        arrived_bytes: int,
     ) -> Plan:
         # What arrived in parts may be larger than a message.
         most = max(self._max_tensor_bytes, arrived_bytes)
@@ -102,15 +118,22 @@ class Admission:
             ]
         )
         lane = self._lane(lane_inputs, batches=batches, sizes=sizes)
-        return Plan(
+        rows = self._rows(given) if batches else 1
+        selected = self._select(outputs)
+        make: Callable[..., Plan] = Plan
+        if classes:
+            specs = [self._signature.outputs[index] for index in selected or ()]
+            check_classes(classes, specs, rows=rows, batches=batches)
+            make = partial(ClassifyingPlan, classes=classes, labels=self._labels)
+        return make(
             model=self._model,
             version=self._version,
             lane=lane,
-            rows=self._rows(given) if batches else 1,
+            rows=rows,
             order=order,
             names=tuple(spec.name for spec in self._signature.inputs),
             output_names=tuple(spec.name for spec in self._signature.outputs),
-            selected=self._select(outputs),
+            selected=selected,
         )
 
     def _match_names(self, heads: tuple[InputHead, ...]) -> tuple[int | None, ...]:

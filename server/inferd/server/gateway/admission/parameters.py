@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from inferd.server.gateway.scheduling.sequences.active import SequenceAsk
 from inferd.wire.errors import InvalidRequest, Unimplemented
 from inferd.wire.requests import Parameter
 
@@ -14,6 +15,8 @@ _IGNORED = frozenset({"binary_data_output", "headers"})
 EMPTY_FINAL = "triton_enable_empty_final_response"
 """Asks for a last answer without outputs where a generator ends without one; else without effect."""
 
+_MAX_SEQUENCE_ID = 128
+
 
 @dataclass(frozen=True, slots=True)
 class RequestParameters:
@@ -21,13 +24,13 @@ class RequestParameters:
 
     timeout: float | None
     custom: dict[str, Parameter]
+    sequence: SequenceAsk | None = None
 
 
 def read_parameters(parameters: dict[str, Parameter]) -> RequestParameters:
     """Sort and check the parameters of a unary request.
 
-    Raises `InvalidRequest` for wrong types, bad values and reserved names, and `Unimplemented`
-    for sequences.
+    Raises `InvalidRequest` for wrong types, bad values and reserved names.
     """
     custom: dict[str, Parameter] = {}
     for key, value in parameters.items():
@@ -42,19 +45,50 @@ def read_parameters(parameters: dict[str, Parameter]) -> RequestParameters:
         elif key not in _IGNORED:
             custom[key] = value
     micros = parameters.get("timeout")
-    return RequestParameters(float(micros) / 1e6 if micros else None, custom)
+    timeout = float(micros) / 1e6 if micros else None
+    return RequestParameters(timeout, custom, _sequence(parameters))
 
 
-def _sequence_flag(key: str, value: Parameter) -> None:
-    if _flag(key, value):
-        raise _no_sequences()
+def _sequence(parameters: dict[str, Parameter]) -> SequenceAsk | None:
+    """What is asked of a sequence; its id is 0 or empty where only flags are set."""
+    name = parameters.get("sequence_id", 0)
+    start = bool(parameters.get("sequence_start"))
+    end = bool(parameters.get("sequence_end"))
+    if not (name or start or end) or not isinstance(name, int | str):
+        return None
+    return SequenceAsk(name, start, end)
 
 
 def _sequence_id(key: str, value: Parameter) -> None:
     if isinstance(value, bool | float):
         raise _wrong_type(key, value, "int64_param or string_param")
-    if value not in (0, ""):
-        raise _no_sequences()
+    if isinstance(value, str) and len(value) > _MAX_SEQUENCE_ID:
+        raise InvalidRequest(
+            f"sequence_id has {len(value)} characters, at most {_MAX_SEQUENCE_ID} are taken",
+            field=f"parameters[{key}]",
+        )
+
+
+def for_sequences(
+    asked: RequestParameters | None, model: str, *, offered: bool
+) -> SequenceAsk | None:
+    """What a request to this model asks of its sequence; None where the model has none.
+
+    Raises `Unimplemented` for a sequence of a model that has none, and `InvalidRequest` for a
+    request without one to a model whose requests belong to one.
+    """
+    sequence = asked.sequence if asked is not None else None
+    if not offered:
+        if sequence is not None:
+            raise _no_sequences(model)
+        return None
+    if sequence is None or not sequence.id:
+        raise InvalidRequest(
+            f"inference request to model '{model}' must specify a non-zero or non-empty "
+            "correlation ID: send sequence_id",
+            field="parameters[sequence_id]",
+        )
+    return sequence
 
 
 def _flag(key: str, value: Parameter) -> bool:
@@ -80,9 +114,9 @@ def _wrong_type(key: str, value: Parameter, expected: str) -> InvalidRequest:
     )
 
 
-def _no_sequences() -> Unimplemented:
+def _no_sequences(model: str) -> Unimplemented:
     return Unimplemented(
-        "sequences are not offered: this server's models keep no state between requests; "
+        f"model '{model}' has no sequences: it keeps no state between requests; "
         "send the request without sequence_id, sequence_start and sequence_end"
     )
 
@@ -91,7 +125,7 @@ _RESERVED: dict[str, Callable[[str, Parameter], object]] = {
     "timeout": _integer,
     "priority": _integer,  # there is one priority level: any number means the default one
     "sequence_id": _sequence_id,
-    "sequence_start": _sequence_flag,
-    "sequence_end": _sequence_flag,
+    "sequence_start": _flag,
+    "sequence_end": _flag,
     EMPTY_FINAL: _flag,
 }

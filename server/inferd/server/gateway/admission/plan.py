@@ -95,11 +95,15 @@ class Plan:
                 self._heads.clear()
         return head
 
-    def _make_head(self, layout: OutputLayout) -> bytes:
+    def check_layout(self, layout: OutputLayout) -> None:
+        """Raise `OutputInvalid` unless there are as many outputs as the model declares."""
         if len(layout) != len(self._output_names):
             raise OutputInvalid(
                 f"the model gave {len(layout)} outputs, it declares {len(self._output_names)}"
             )
+
+    def _make_head(self, layout: OutputLayout) -> bytes:
+        self.check_layout(layout)
         heads: list[OutputHead] = []
         for index in range(len(layout)) if self.selected is None else self.selected:
             datatype, row_shape = layout[index]

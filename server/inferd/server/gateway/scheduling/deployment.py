@@ -18,7 +18,6 @@ from inferd.server.gateway.scheduling.unanswered import UNANSWERED, Unanswered
 from inferd.wire.errors import (
     ArenaFull,
     DeadlineExceeded,
-    OutputInvalid,
     ServingError,
 )
 
@@ -225,7 +224,7 @@ class Deployment:
                 continue
             try:
                 pending.answered(layout, outputs)
-            except OutputInvalid as error:
+            except ServingError as error:
                 tally.unfit.append((pending, error))
                 continue
             pending.settled = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferd.core.link.messages import Pinning
+from inferd.core.link.messages import Pinning, SequenceTerms
 from inferd.wire.errors import ModelNotReady, WorkerLost
 from inferd.wire.signature import Signature
 
@@ -31,6 +31,7 @@ class DeploymentInfo:
     preferred_batch_size: int = 0
     decoupled: bool = False
     max_streams: int = 64
+    sequences: SequenceTerms | None = None
 
     def not_ready(self) -> ModelNotReady:
         """The error of requests that come while no instance lives."""

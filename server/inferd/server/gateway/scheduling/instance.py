@@ -139,6 +139,7 @@ class Instance:
                 output_nbytes,
                 lane.parameters,
                 batch.step,
+                lane.sequence.told if lane.sequence is not None else None,
             )
         )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 
 from inferd.core.link.arena import aligned
 from inferd.core.link.messages import ParameterValue
+from inferd.server.gateway.scheduling.sequences.active import SequenceAsk, Step
 from inferd.wire.signature import TensorSpec, byte_size
 
 _STRETCH_NS = 8_000_000
@@ -69,6 +71,9 @@ class Lane:
         self._seen_row_nbytes = 0.0
         self.parts = 1
         """Parts of one request that was split that may go to a worker together."""
+        self.asked: SequenceAsk | None = None
+        self.sequence: Step | None = None
+        """Set for the one request of a lane that belongs to a sequence."""
 
     @property
     def batches(self) -> bool:
@@ -99,6 +104,12 @@ class Lane:
                 background=True,
             )
         return self._twin
+
+    def in_sequence(self, asked: SequenceAsk) -> Lane:
+        """A lane for one request alone."""
+        lane = copy(self)
+        lane.asked = asked
+        return lane
 
     def output_nbytes(self, rows: int, input_nbytes: int) -> int:
         """Room for the outputs of `rows` rows: exact where the shapes tell it, else a guess."""

@@ -89,7 +89,7 @@ class Pending(Piece):
     def answered(self, layout: OutputLayout, outputs: Sequence[Buffer]) -> None:
         """Send the answer; `outputs` are valid only until this returns.
 
-        Raises `OutputInvalid`, and then sends nothing, where they do not fit the request.
+        Raises `ServingError`, and then sends nothing, where they do not fit the request.
         """
 
     @abstractmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from inferd.server.gateway.scheduling.instance import Completed
 from inferd.server.gateway.scheduling.pending import Pending, Piece
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.wire.errors import OutputInvalid, ServingError
+from inferd.wire.errors import ServingError
 from inferd.wire.tensors import Buffer
 
 
@@ -45,7 +45,7 @@ class Tally:
             return
         try:
             pending.answered(*pending.join())
-        except OutputInvalid as error:
+        except ServingError as error:
             self.unfit.append((pending, error))
             return
         pending.settled = True

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from inferd.core.link.messages import SequenceTerms
 from inferd.core.settings import ModelOverride, Names, Versions, VersionsField, expectation
+from inferd.server.supervisor.repository.labels import LabelsError, read_labels
 from inferd.wire.dtypes import ANY, DATATYPES
 from inferd.wire.signature import Axis, TensorSpec
 
@@ -41,6 +43,11 @@ class Declaration:
     threads: int | None = None
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the classes, by output."""
+
+    sequences: SequenceTerms | None = None
+    """For a model that keeps state between the requests of a sequence."""
 
     def under(self, override: ModelOverride) -> Self:
         """The same with what the operator says instead, where the operator says something."""
@@ -59,6 +66,13 @@ class _TensorTable(BaseModel):
     optional: bool = False
 
 
+class _SequencesTable(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    idle_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    max_active: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+
+
 class _ModelToml(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -73,6 +87,8 @@ class _ModelToml(BaseModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     input: list[_TensorTable] = Field(default_factory=list)
     output: list[_TensorTable] = Field(default_factory=list)
+    labels: dict[str, list[str] | str] = Field(default_factory=dict)
+    sequences: _SequencesTable | None = None
 
 
 def read(path: Path) -> Declaration:
@@ -83,11 +99,11 @@ def read(path: Path) -> Declaration:
         # Clients read this too: an OSError's whole text has the path on this machine.
         why = error.strerror if isinstance(error, OSError) else error
         raise DeclarationError(f"{path.name} cannot be read: {why}") from None
-    return parse(text)
+    return parse(text, path.parent)
 
 
-def parse(text: str) -> Declaration:
-    """The declaration in `text`. Raises `DeclarationError`."""
+def parse(text: str, folder: Path = Path()) -> Declaration:
+    """The declaration in `text`; files that it names lie in `folder`. Raises `DeclarationError`."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -106,6 +122,10 @@ def parse(text: str) -> Declaration:
         ]
         raise DeclarationError("; ".join(lines)) from None
     batches = bool(found.max_batch_size)
+    try:
+        labels = read_labels(found.labels, folder)
+    except LabelsError as error:
+        raise DeclarationError(str(error)) from None
     return Declaration(
         max_batch_size=found.max_batch_size,
         max_queue_delay=found.max_queue_delay_ms / 1000,
@@ -117,6 +137,10 @@ def parse(text: str) -> Declaration:
         threads=found.threads,
         inputs=_specs("input", found.input, batches=batches),
         outputs=_specs("output", found.output, batches=batches),
+        labels=labels,
+        sequences=SequenceTerms(found.sequences.idle_timeout, found.sequences.max_active)
+        if found.sequences is not None
+        else None,
     )
 
 
@@ -171,6 +195,8 @@ def _line(where: Sequence[int | str], message: str, value: object, kind: str) ->
     key = ".".join(str(part) for part in where)
     if kind == "extra_forbidden":
         table: type[BaseModel] = _ModelToml if len(where) == 1 else _TensorTable
+        if len(where) > 1 and where[0] == "sequences":
+            table = _SequencesTable
         return f"model.toml has an unknown key {key}{_nearest(str(where[-1]), table.model_fields)}"
     if kind == "missing":
         return f"model.toml lacks the key {key}"

@@ -37,6 +37,11 @@ def source_of(
             ) from None
         except OSError as error:
             raise SourceRefused(f"{version.path.name} cannot be read: {error.strerror}") from None
+    if version.kind != CODE and declaration.sequences is not None:
+        raise SourceRefused(
+            "[sequences] in model.toml is for own code, which can keep state; an exported program "
+            "cannot: remove it, or write a model.py"
+        )
     return ModelSource(
         name=model.name,
         version=version.version,
@@ -46,6 +51,7 @@ def source_of(
         inputs=declaration.inputs,
         outputs=declaration.outputs,
         max_batch_size=declaration.max_batch_size,
+        sequences=declaration.sequences is not None,
     )
 
 

@@ -43,6 +43,8 @@ class Deployment:
         self.number = number
         self.source = plan.source
         self.queue = plan.queue
+        self.labels = plan.labels
+        self.sequences = plan.sequences
         self.loaded: Loaded | None = None
         self.attached = asyncio.Event()
         """Set once the gateways have reached one of its workers."""
@@ -124,6 +126,8 @@ class Deployment:
             preferred_batch_size=loaded.preferred_batch_size,
             decoupled=loaded.decoupled,
             max_streams=self.queue.max_streams,
+            labels=dict(self.labels),
+            sequences=self.sequences,
         )
         self.announced = True
         for gateway in gateways:
@@ -158,6 +162,12 @@ class Deployment:
             replica.kill()
 
     def _judge(self, loaded: Loaded) -> str | None:
+        outputs = [spec.name for spec in loaded.signature.outputs]
+        if unknown := [name for name in self.labels if name not in outputs]:
+            return (
+                f"[labels] in model.toml names the output '{unknown[0]}', which the model does not "
+                f"have; it gives {', '.join(outputs)}"
+            )
         if self.loaded is None:
             self.loaded = loaded
         elif loaded.signature != self.loaded.signature:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from inferd.core.link.messages import ModelSource, Pinning
+from inferd.core.link.messages import ModelSource, Pinning, SequenceTerms
 from inferd.core.settings import ModelOverride
 from inferd.server.supervisor.replicas.devices import Machine
 from inferd.server.supervisor.replicas.placement import PlacementError, place
@@ -36,6 +36,8 @@ class VersionPlan:
     source: ModelSource
     pinnings: tuple[Pinning, ...]
     queue: QueueTerms
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sequences: SequenceTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,12 @@ class Obstacle:
 
 
 def plan(
-    model: FoundModel, override: ModelOverride, *, devices: Sequence[str], machine: Machine
+    model: FoundModel,
+    override: ModelOverride,
+    *,
+    devices: Sequence[str],
+    machine: Machine,
+    gateways: int = 1,
 ) -> tuple[VersionPlan | Obstacle, ...]:
     """How to serve each version selected, in ascending order; reads files, for the pre-flight.
 
@@ -59,6 +66,12 @@ def plan(
     nothing = sorted(known) or [1]
     if model.problem is not None:
         return tuple(Obstacle(version, model.problem) for version in nothing)
+    if declaration.sequences is not None and gateways > 1:
+        reason = (
+            f"its [sequences] need one gateway, and there are {gateways}: calls of a sequence would "
+            "arrive at different ones; serve it with gateways = 1"
+        )
+        return tuple(Obstacle(version, reason) for version in nothing)
     try:
         chosen = selected(known, declaration.versions)
         pinnings = _pinnings(declaration, devices, machine)
@@ -71,7 +84,11 @@ def plan(
     for number in chosen:
         try:
             source = source_of(model, known[number], declaration, override)
-            plans.append(VersionPlan(number, source, pinnings, queue))
+            plans.append(
+                VersionPlan(
+                    number, source, pinnings, queue, declaration.labels, declaration.sequences
+                )
+            )
         except SourceRefused as refused:
             plans.append(Obstacle(number, str(refused)))
     return tuple(plans)

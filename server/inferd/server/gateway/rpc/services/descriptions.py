@@ -52,7 +52,11 @@ def config_of(info: DeploymentInfo) -> ModelConfig:
         config.output.add(
             name=spec.name, data_type=_data_type(spec), dims=_dims(spec, signature.max_batch_size)
         )
-    if signature.max_batch_size:
+    if info.sequences is not None:
+        sequences = config.sequence_batching
+        sequences.max_sequence_idle_microseconds = int(info.sequences.idle_timeout * 1e6)
+        sequences.oldest.max_candidate_sequences = info.sequences.max_active
+    elif signature.max_batch_size:
         batching = config.dynamic_batching
         if info.preferred_batch_size:
             batching.preferred_batch_size.append(info.preferred_batch_size)

@@ -30,6 +30,8 @@ EXTENSIONS = (
     "binary_tensor_data",
     "parameters",
     "statistics",
+    "classification",
+    "sequence",
 )
 """Announced because they work; clients change their behaviour on these words."""
 
@@ -49,11 +51,14 @@ class InferenceService:
         command: Command | None,
         other_counts: Callable[[Callable[[Counts], None]], None],
         report: Callable[[], None],
+        more: Mapping[str, Callable[[UnaryCall], None]],
+        extensions: Sequence[str] = (),
     ) -> None:
         """`command` performs load and unload; None where the operator does not allow them.
 
         `other_counts` finds out what other gateways have counted and tells it, on any thread;
-        `report` sends what this one has to the supervisor.
+        `report` sends what this one has to the supervisor. `more` are handlers of the service's
+        other methods by name; `extensions` are announced besides those that always work.
         """
         self._dataplane = dataplane
         self._pool = pool
@@ -62,6 +67,8 @@ class InferenceService:
         self._other_counts = other_counts
         self._report = report
         self._table = dataplane.table
+        self._more = more
+        self._extensions = (*EXTENSIONS, *extensions)
         self._streams = InferenceStreams(dataplane.infer)
 
     def close(self) -> None:
@@ -69,8 +76,9 @@ class InferenceService:
         self._streams.close()
 
     def methods(self) -> Mapping[str, Method]:
-        """The service's methods by path; those to come answer UNIMPLEMENTED."""
+        """The service's methods by path."""
         known: dict[str, Callable[[UnaryCall], None]] = {
+            **self._more,
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready_call,
             "ModelReady": self._model_ready,
@@ -89,7 +97,7 @@ class InferenceService:
             elif name == "ModelStreamInfer":
                 methods[method.path] = Stream(self._streams.handle)
             else:
-                methods[method.path] = Unary(self._pooled(known.get(name, _refuse)))
+                methods[method.path] = Unary(self._pooled(known[name]))
         return methods
 
     def _pooled(self, handle: Callable[[UnaryCall], None]) -> Callable[[UnaryCall], None]:
@@ -123,7 +131,7 @@ class InferenceService:
     def _server_metadata(self, call: UnaryCall) -> None:
         decode(oip.ServerMetadataRequest, call.payload)
         metadata = oip.ServerMetadataResponse(name="inferd", version=package_version("inferd"))
-        metadata.extensions.extend(EXTENSIONS)
+        metadata.extensions.extend(self._extensions)
         _reply(call, metadata)
 
     def _model_metadata(self, call: UnaryCall) -> None:
@@ -238,11 +246,6 @@ class InferenceService:
 
 def _reply(call: UnaryCall, response: Message) -> None:
     call.reply(response.SerializeToString())
-
-
-def _refuse(call: UnaryCall) -> None:
-    name = call.method.rpartition("/")[2]
-    raise Unimplemented(f"{name} is not offered by this server")
 
 
 def _refuse_other_repository(name: str) -> None:

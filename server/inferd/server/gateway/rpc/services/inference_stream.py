@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from inferd.server.gateway.dataplane import InferCall
+from inferd.server.gateway.infer_request import InferCall
 from inferd.server.gateway.rpc.call import StreamCall
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.stream_turn import Turn, TurnKeeper

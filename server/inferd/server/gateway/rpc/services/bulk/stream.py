@@ -9,7 +9,7 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 
 from inferd.protos.v1.bulk_pb2 import ORDER_OF_ENDING, BulkResponse, Credit, Open, Opened
-from inferd.server.gateway.dataplane import InferCall
+from inferd.server.gateway.infer_request import InferCall
 from inferd.server.gateway.rpc.call import StreamCall
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.bulk.job import Job

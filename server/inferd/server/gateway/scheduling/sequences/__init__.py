@@ -1,0 +1,1 @@
+"""Models that keep state between requests: which instance keeps it, and until when."""
