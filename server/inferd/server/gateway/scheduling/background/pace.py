@@ -42,6 +42,8 @@ class Pace:
         self._round = 0.0
         self._slice_ended = -inf
         self._took = 0.0
+        self._floor = LEAST_SLICE
+        """The least that a slice has taken of late, whatever its rows."""
         self._rows = 1
         self._executions = 1
 
@@ -66,19 +68,28 @@ class Pace:
     def next_slice(self) -> float:
         """When the next slice may run."""
         rested = self._slice_ended + REST * self._took
-        pause = min(self._ordinary + QUIET + self._round / 2, self._slice_ended + PATIENCE)
+        pause = min(self._ordinary + QUIET, self._slice_ended + PATIENCE)
         return max(rested, pause)
 
     def concluded(self, now: float, rows: int, executions: int, took: float, busy: float) -> None:
-        """A background batch has ended that `took` seconds, `busy` of them in the model.
-
-        From it the size of the next one follows.
-        """
-        self._slice_ended = now
-        self._took = took
+        """A message of full batches has ended that `took` seconds, `busy` of them in the model."""
+        self._ended(now, took)
         longest = max(1e-6, busy / executions)
         self._executions = max(1, min(_MOST_EXECUTIONS, int(STRETCH / longest)))
-        wanted = max(LEAST_SLICE, SHARE * self._round)
-        # At most twice the last one: a single quick answer proves little.
-        fitting = int(rows * wanted / max(took, 1e-6))
-        self._rows = max(1, min(fitting, 2 * max(rows, 1)))
+        self._rows = max(1, int(rows * self._wanted() / max(took, 1e-6)))
+
+    def concluded_slice(self, now: float, rows: int, took: float) -> None:
+        """A slice has ended. From it the size of the next one follows."""
+        self._ended(now, took)
+        self._floor = min(took, 1.02 * self._floor)
+        # At most twice or half of the last one: a single answer proves little.
+        fitting = int(rows * self._wanted() / max(took, 1e-6))
+        self._rows = max(1, rows // 2, min(fitting, 2 * rows))
+
+    def _ended(self, now: float, took: float) -> None:
+        self._slice_ended = now
+        self._took = took
+
+    def _wanted(self) -> float:
+        """Seconds that a slice may take; fewer rows would not make it shorter than its floor."""
+        return max(LEAST_SLICE, SHARE * self._round, 1.25 * self._floor)
