@@ -109,4 +109,5 @@ format: $(VENV)/.dev ## ruff: mend what it can
 clean: ## remove caches and built models; .venv stays
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	@find models -mindepth 2 -maxdepth 2 -type d -exec test -e '{}/model.pt2' -a -e '{}/../train.py' \; -exec rm -r '{}' +
+	@find models -mindepth 2 -maxdepth 2 -type d -exec test -e '{}/weights.safetensors' -a -e '{}/../train.py' \; -exec sh -c 'rm "$$1"/weights.safetensors "$$1"/metrics.json' sh '{}' \;
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -r '{}' +

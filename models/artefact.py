@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import save_file
 
 Array = npt.NDArray[np.generic]
 Outputs = Mapping[str, torch.Tensor]
 
 MAX_BATCH = 64
+WEIGHTS = "weights.safetensors"
 SAMPLE_ROWS = 4
 OUTPUT = (
     "output"  # the name under which inferd serves the output of a model that returns no dictionary
@@ -42,6 +44,41 @@ class TrainedModel:
     score: Callable[[Outputs, Array], float]
     labels: tuple[str, ...] = ()
     notes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedWeights:
+    """What the training script of a model in own code hands over: what its `model.py` is to load.
+
+    `rows_trained` and `rows_held_out` count what `accuracy` is the share of.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    dataset: str
+    seed: int
+    rows_trained: int
+    training_seconds: float
+    accuracy: float
+    rows_held_out: int
+    notes: Mapping[str, object] = field(default_factory=dict)
+
+
+def write_weights(weights: TrainedWeights, folder: Path) -> None:
+    """Write the weights beside the `model.py` in `folder`; they are there whole or not at all."""
+    facts = {
+        "dataset": weights.dataset,
+        "accuracy": round(weights.accuracy, 6),
+        "rows_trained": weights.rows_trained,
+        "rows_held_out": weights.rows_held_out,
+        "seed": weights.seed,
+        "training_seconds": round(weights.training_seconds, 3),
+        "torch": torch.__version__,
+        **weights.notes,
+    }
+    (folder / "metrics.json").write_text(json.dumps(facts, indent=2) + "\n")
+    building = folder / ".weights.building"
+    save_file({name: each.contiguous() for name, each in weights.tensors.items()}, building)
+    building.rename(folder / WEIGHTS)
 
 
 def export(module: torch.nn.Module, examples: Mapping[str, Array]) -> torch.export.ExportedProgram:

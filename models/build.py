@@ -13,7 +13,9 @@ from types import ModuleType
 
 REPOSITORY = Path(__file__).resolve().parent
 VERSION = "1"
-ARTEFACT = "model.pt2"
+ARTEFACTS = ("model.pt2", "weights.safetensors")
+"""An exported program, or what the own code beside it loads."""
+
 SCORES = ("accuracy", "auc")
 EXAMPLES = """\
 examples:
@@ -53,17 +55,21 @@ def trainable(repository: Path) -> list[str]:
 def build(folder: Path, *, force: bool = False) -> str:
     """Train and write one model unless it is present; the line that tells what came of it."""
     version = folder / VERSION
-    if (version / ARTEFACT).exists() and not force:
+    if any((version / each).exists() for each in ARTEFACTS) and not force:
         return f"{folder.name:<14} present             {_recorded_score(version)}"
     # Only now: a look at what is present must not cost the seconds that torch takes to import.
     import torch
 
-    from artefact import write_version
+    from artefact import TrainedWeights, write_version, write_weights
 
     started = time.perf_counter()
     # One thread: the models are small, the result is the same everywhere, and the machine stays usable.
     torch.set_num_threads(1)
-    write_version(training_script(folder).train(), version)
+    trained = training_script(folder).train()
+    if isinstance(trained, TrainedWeights):
+        write_weights(trained, version)
+    else:
+        write_version(trained, version)
     seconds = time.perf_counter() - started
     return f"{folder.name:<14} built in {seconds:6.1f} s   {_recorded_score(version)}"
 

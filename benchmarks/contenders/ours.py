@@ -62,7 +62,7 @@ class Inferd:
         def launch(server: Server) -> Launch:
             program = str(Path(sys.executable).with_name("inferd"))
             model = repository([scenario.model]) / scenario.model
-            serve = [program, "serve", str(model), "--grpc", server.address]
+            serve = [program, "serve", str(model), "--grpc", server.address, "--http", "off"]
             return Launch([*serve, "--log-level", "warning", *self._options])
 
         return [

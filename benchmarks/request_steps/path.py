@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import torch
 
 from inferd.core.link.messages import (
+    AdvanceBatch,
     BatchDone,
     FromLinkedWorker,
     RunBatch,
@@ -153,6 +154,7 @@ class RequestPath:
             message, fds = self._worker.receive()
             if isinstance(message, RunBatch):
                 break
+            assert not isinstance(message, AdvanceBatch)
             self._worker.settle(message, fds)
             watch.restart()
         watch.lap("receive it in the worker")

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from inferd.core.link.messages import (
+    AdvanceBatch,
+    BatchAnswer,
     BatchDone,
     BatchFailed,
     GrantOutput,
@@ -182,3 +184,34 @@ def test_a_broken_context_ends_the_process(own_code: WorkerProcess) -> None:
     with own_code.open_link() as link:
         link.send([np.zeros(1, np.float32)], parameters={"do": "crash"})
         assert own_code.wait() == 75
+
+
+def test_generators_take_turns_on_the_device(tmp_path: Path) -> None:
+    """Inputs are on the device, answers in the arena when they are told, one step each in turn."""
+    code = """
+from inferd.worker.model import Model
+
+class Counts(Model):
+    def predict(self, input):
+        assert input.device == self.device
+        for step in range(1, 4):
+            yield input * step
+        return input
+"""
+    folder = programs.code(tmp_path / "counts", code)
+    inputs, outputs = (TensorSpec("input", ANY, None),), (TensorSpec("output", ANY, None),)
+    with WorkerProcess() as worker:
+        worker.patience(120)
+        loaded = worker.loaded(ModelSource("c", 1, "code", str(folder), inputs, outputs, 0), GPU)
+        assert loaded.decoupled
+        with worker.open_link(1 << 20) as link:
+            batches = [link.send([np.full(3, n, np.float32)]).batch for n in (5, 7)]
+            for step in (1, 2, 3):
+                for n, batch in zip((5, 7), batches, strict=True):
+                    answer = link.expect(BatchAnswer)
+                    assert answer.batch == batch
+                    assert link.read(answer.outputs[0]).tolist() == [n * step] * 3
+                for batch in batches:
+                    link.socket.send(AdvanceBatch(batch))
+            for n in (5, 7):
+                assert link.read(link.expect(BatchDone).outputs[0]).tolist() == [n] * 3

@@ -51,6 +51,23 @@ def test_a_model_needs_the_torch_extra(clean_python: Path) -> None:
     assert "No module named 'torch'" in told.stderr
 
 
+def test_samples_are_installed_with_it(clean_python: Path) -> None:
+    """Their sources and the .proto files come from the installed package, not from this house."""
+    told = _run(
+        clean_python,
+        "from inferd.stubs.sample import LANGUAGES, sample_files;"
+        "print(*[path for each in LANGUAGES for path in sample_files(each)])",
+    )
+    for name in (
+        "sample.js",
+        "main.go",
+        "Sample.java",
+        "sample.cc",
+        "protos/inferd/protos/oip.proto",
+    ):
+        assert name in told.stdout.split(), told.stderr
+
+
 def test_the_wheel_holds_what_the_roots_hold(tmp_path: Path) -> None:
     """Descriptors, .proto texts, stubs and markers are shipped, and nothing of the house besides."""
     subprocess.run(

@@ -16,14 +16,19 @@ from support.calls import SERVICE, call
 class Conversation:
     """A stream under way."""
 
-    def __init__(self, channel: grpc.Channel, timeout: float | None = 20) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        timeout: float | None = 20,
+        metadata: tuple[tuple[str, str | bytes], ...] = (),
+    ) -> None:
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         method = channel.stream_stream(
             SERVICE + "ModelStreamInfer",
             request_serializer=bytes,
             response_deserializer=ModelStreamInferResponse.FromString,
         )
-        self.call = method(iter(self._requests.get, None), timeout=timeout)
+        self.call = method(iter(self._requests.get, None), timeout=timeout, metadata=metadata)
         self._answers: Iterator[ModelStreamInferResponse] = iter(self.call)
 
     def send(self, *payloads: bytes) -> None:

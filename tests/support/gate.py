@@ -14,8 +14,8 @@ class Gate:
     """Holds the batches of the own-code model `gated`, written into `models`.
 
     Two named pipes that the test keeps open at both ends: a batch that begins is heard by `wait`, and each
-    one that is let go takes one token. The batch of zeros of the warm-up is not held. Closing the gate
-    lets everything go.
+    one that is let go takes one token. The batch of zeros of the warm-up is not held. Close it after the
+    server.
     """
 
     def __init__(self, folder: Path, models: Path) -> None:

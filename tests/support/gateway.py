@@ -52,8 +52,12 @@ class GatewayUnderTest:
         repository_control: bool = True,
         door: DoorChoice = "auto",
         opened: bool = True,
+        http: bool = False,
     ) -> None:
-        """With `opened` False it binds its port and waits to be told to accept calls."""
+        """With `opened` False it binds its port and waits to be told to accept calls.
+
+        With `http` it also listens for HTTP, at a port of its own.
+        """
         self._start = StartGateway(
             address="127.0.0.1:0",
             max_message_bytes=max_message_bytes,
@@ -61,6 +65,7 @@ class GatewayUnderTest:
             max_arena_bytes=max_arena_bytes,
             repository_control=repository_control,
             door=door,
+            http="127.0.0.1:0" if http else None,
         )
         ours, theirs = socket_pair()
         self.control: MessageSocket[ToGateway, FromGateway] = MessageSocket(ours, FromGateway)
@@ -75,12 +80,14 @@ class GatewayUnderTest:
         self._early: deque[object] = deque()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self.address = ""
+        self.http = ""
 
     def __enter__(self) -> Self:
         self._thread.start()
         self._listener.start()
         self.control.send(self._start)
-        self.address = self.expect(Listening).address
+        listening = self.expect(Listening)
+        self.address, self.http = listening.address, listening.http or ""
         if self._opened:
             self.control.send(PublishServer(ready=True))
             self.control.send(OpenDoor())
@@ -120,6 +127,8 @@ class GatewayUnderTest:
         max_queue_size: int = 1000,
         max_queue_delay: float = 0.0,
         publish: bool = True,
+        decoupled: bool = False,
+        max_streams: int = 64,
     ) -> int:
         """Add a deployment with these workers and route the model to it alone."""
         self._numbers += 1
@@ -135,6 +144,8 @@ class GatewayUnderTest:
                 max_queue_size=max_queue_size,
                 max_queue_delay=max_queue_delay,
                 instances=tuple(Pinning("cpu") for _ in workers),
+                decoupled=decoupled,
+                max_streams=max_streams,
             )
         )
         for worker in workers:

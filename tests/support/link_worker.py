@@ -91,12 +91,17 @@ class LinkWorker:
                         self._write(batch, self._held.pop(batch), arena, offset)
                     case DropBatch(batch):
                         del self._held[batch]
+                    case _:
+                        self._follow(message)
                 for fd in fds:
                     os.close(fd)
         except (PeerGone, OSError):
             for mapping in self._arenas.values():
                 mapping.close()
             self._socket.close()
+
+    def _follow(self, message: object) -> None:
+        raise AssertionError(f"no message for this worker: {message}")
 
     def _execute(self, message: RunBatch) -> None:
         cells = self._arenas[message.arena].cells

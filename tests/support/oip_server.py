@@ -17,11 +17,11 @@ from google.protobuf.message import Message
 from inferd.protos import oip_pb2 as oip
 from inferd.protos.services import INFERENCE_METHODS, INFERENCE_SERVICE, Method
 from inferd.wire.dtypes import DATATYPES
-from inferd.wire.errors import InvalidRequest, ModelNotFound, ServingError
+from inferd.wire.errors import InvalidRequest, ModelNotFound, ServingError, Unimplemented
 from inferd.wire.signature import Axis, Signature, TensorSpec
 from inferd.wire.status import code_of, message_of, trailers_of
 
-_OPTIONS = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+_OPTIONS = [("grpc.so_reuseport", 0)]
 
 BATCH = Axis("batch", 1, 64)
 
@@ -55,9 +55,14 @@ SIGNATURES: dict[str, Signature] = {
     "plain": Signature(
         (TensorSpec("x", "FP32", (2, Axis("n"))),), (TensorSpec("y", "FP32", (2, Axis("n"))),)
     ),
+    "counts": Signature((TensorSpec("x", "FP32", (1,)),), (TensorSpec("y", "FP32", (1,)),)),
+    "writes": Signature((TensorSpec("x", "BYTES", (1,)),), (TensorSpec("y", "BYTES", (1,)),)),
     **{f"identity-{name.lower()}": _identity(name) for name in DATATYPES},
 }
 """Models that answer their inputs: the first input as the first output, and so on."""
+
+DECOUPLED = frozenset({"counts", "writes"})
+"""Those that answer as often as parameter `times` says, on ModelStreamInfer alone."""
 
 
 @dataclass
@@ -73,8 +78,20 @@ class OipServer:
     faults: deque[ServingError | oip.ModelInferResponse] = field(default_factory=deque)
     calls: Counter[str] = field(default_factory=Counter)
     requests: list[oip.ModelInferRequest] = field(default_factory=list)
+    peers: set[str] = field(default_factory=set)
+    """Who called: one for each connection."""
+
     without: set[str] = field(default_factory=set)
     """RPCs that answer UNIMPLEMENTED."""
+
+    streamed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    """Released once for each of many answers."""
+
+    left: threading.Event = field(default_factory=threading.Event)
+    """Set when a stream of many answers has ended, well or not."""
+
+    message_limit: int = -1
+    """Bytes of the largest request; -1: any size."""
 
     port: int = 0
     address: str = ""
@@ -85,7 +102,8 @@ class OipServer:
 
     def __enter__(self) -> Self:
         self._open.set()
-        self._server = grpc.server(ThreadPoolExecutor(16), options=_OPTIONS)
+        options = [*_OPTIONS, ("grpc.max_receive_message_length", self.message_limit)]
+        self._server = grpc.server(ThreadPoolExecutor(16), options=options)
         handlers = {name: self._handler(each) for name, each in INFERENCE_METHODS.items()}
         generic = grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers)
         self._server.add_generic_rpc_handlers((generic,))
@@ -120,6 +138,7 @@ class OipServer:
 
         def behave(request: Message, context: grpc.ServicerContext) -> Message:
             self.calls[method.name] += 1
+            self.peers.add(context.peer())
             if answer is None or method.name in self.without:
                 context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method.name} is not offered")
             try:
@@ -143,7 +162,11 @@ class OipServer:
         self.calls["ModelStreamInfer"] += 1
         if "ModelStreamInfer" in self.without:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "ModelStreamInfer is not offered")
+        true_errors = ("triton_grpc_error", "true") in context.invocation_metadata()
         for request in requests:
+            if request.model_name in DECOUPLED:
+                yield from self._answers(request, context, true_errors=true_errors)
+                continue
             reply = oip.ModelStreamInferResponse()
             reply.infer_response.id = request.id
             try:
@@ -151,6 +174,32 @@ class OipServer:
             except ServingError as error:
                 reply.error_message = message_of(error)
             yield reply
+
+    def _answers(
+        self, request: oip.ModelInferRequest, context: grpc.ServicerContext, *, true_errors: bool
+    ) -> Iterator[oip.ModelStreamInferResponse]:
+        """Many answers, the end told if that was asked for, or the fault after the first."""
+        times = request.parameters.pop("times").int64_param
+        self.requests.append(request)
+        asked = request.parameters.pop("triton_enable_empty_final_response").bool_param
+        for number in range(times):
+            if number == 1 and self.faults:
+                error = self.faults.popleft()
+                assert isinstance(error, ServingError)
+                if true_errors:
+                    context.set_trailing_metadata(trailers_of(error))
+                    context.abort(code_of(error), message_of(error))
+                yield oip.ModelStreamInferResponse(error_message=message_of(error))
+                return
+            self.streamed.release()
+            context.add_callback(self.left.set)
+            answer = self._reply(request)
+            answer.parameters["triton_final_response"].bool_param = False
+            yield oip.ModelStreamInferResponse(infer_response=answer)
+        if asked:
+            final = oip.ModelInferResponse(model_name=request.model_name)
+            final.parameters["triton_final_response"].bool_param = True
+            yield oip.ModelStreamInferResponse(infer_response=final)
 
     def _ServerLive(self, _: oip.ServerLiveRequest) -> Message:  # noqa: N802 - named like the RPC
         return oip.ServerLiveResponse(live=True)
@@ -180,6 +229,7 @@ class OipServer:
         reply = oip.ModelConfigResponse()
         reply.config.name = request.name
         reply.config.max_batch_size = signature.max_batch_size
+        reply.config.model_transaction_policy.decoupled = request.name in DECOUPLED
         for spec in signature.inputs:
             batched = signature.max_batch_size > 0 and spec.dims is not None
             dims = spec.shape[1:] if batched else spec.shape
@@ -187,6 +237,8 @@ class OipServer:
         return reply
 
     def _ModelInfer(self, request: oip.ModelInferRequest) -> Message:  # noqa: N802
+        if request.model_name in DECOUPLED:
+            raise Unimplemented("ModelInfer RPC doesn't support decoupled models")
         return self._answer(request)
 
     def _answer(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
@@ -199,6 +251,9 @@ class OipServer:
             if isinstance(fault, ServingError):
                 raise fault
             return fault
+        return self._reply(request)
+
+    def _reply(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
         outputs = self._signature(request.model_name).outputs
         if len(request.raw_input_contents) != len(request.inputs):
             raise InvalidRequest("every input needs raw contents", field="raw_input_contents")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from inferd.core.link.messages import BatchDone, OutputOverflow
+from inferd.core.link.messages import BatchAnswer, BatchDone, OutputOverflow
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
@@ -30,13 +30,13 @@ class Clock:
 class Scene:
     """A deployment, its clock and its workers, driven without threads of the gateway."""
 
-    def __init__(self, *, delay: float = 0.0) -> None:
+    def __init__(self, *, delay: float = 0.0, kind: type[Deployment] = Deployment) -> None:
         self.clock = Clock()
         info = DeploymentInfo(
             number=1, model="m", version=1, platform="test", signature=Signature((), ()),
             takes_parameters=False, max_queue_size=8, max_queue_delay=delay, instances=(),
         )  # fmt: skip
-        self.deployment = Deployment(
+        self.deployment = kind(
             info,
             Statistics(),
             max_batch_bytes=1 << 20,
@@ -72,7 +72,7 @@ class Scene:
     def read(self, instance: Instance) -> Completed | Failed | None:
         """The worker's next answer, taken as the dispatcher takes it."""
         message = instance.receive()
-        assert not isinstance(message, OutputOverflow)
+        assert not isinstance(message, OutputOverflow | BatchAnswer)
         outcome = instance.conclude(message)
         if isinstance(outcome, Completed):
             tally = self.deployment.settle(outcome)

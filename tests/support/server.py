@@ -40,6 +40,8 @@ class Server:
         command = [str(Path(sys.executable).with_name("inferd")), "serve"]
         command += [str(each) for each in models]
         command += ["--grpc", address, "--ready-file", str(self._ready_file), *options]
+        if "--http" not in options:
+            command += ["--http", "127.0.0.1:0"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
@@ -51,6 +53,7 @@ class Server:
                 process_group=0,
             )
         self.address = ""
+        self.http = ""
         self.terminal = ""
         self.ended_well = True
 
@@ -62,7 +65,7 @@ class Server:
             raise
         ready = json.loads(self._ready_file.read_text())
         assert ready["pid"] == self.process.pid
-        self.address = ready["grpc"]
+        self.address, self.http = ready["grpc"], ready["http"]
         return self
 
     def __exit__(self, kind: object, error: object, at: object) -> None:

@@ -191,6 +191,7 @@ async def staged(folder: Path, *, cores: int = 2, **options: Any) -> AsyncIterat
     given = {
         "models": [stage.repository],
         "grpc": "127.0.0.1:0",
+        "http": "127.0.0.1:0",
         "ready_file": stage.ready_file,
         "trust": [f"m{number}" for number in range(10)],
         **options,
@@ -235,6 +236,7 @@ async def start(stage: Stage) -> Summary:
             news.cancel()
     assert json.loads(stage.ready_file.read_text()) == {
         "grpc": stage.summary.address,
+        "http": stage.summary.http,
         "pid": os.getpid(),
     }
     return stage.summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Generator
 from typing import Any, assert_type
 
 import numpy as np
@@ -48,6 +49,7 @@ def synchronous() -> None:
         assert_type(model(image=[[1.0]], timeout=2.0, parameters={"top": 3}), Any)
         prediction = model.infer({"image": [[1.0]]}, outputs=["label"], request_id="a")
         assert_type(prediction, Prediction)
+        assert_type(model.stream(["a"], parameters={"length": 3}), Generator[Any, None, None])
         assert_type(prediction.outputs, Answer)
         assert_type(prediction.timings.total, float)
         client.model(3)  # type: ignore[arg-type] # a name is a string
@@ -65,6 +67,7 @@ async def asynchronous() -> None:
         assert_type(await model(np.zeros((1, 64), np.float32)), Any)
         assert_type(await model.infer(image=[[1.0]]), Prediction)
         assert_type(await model.metadata(), ModelMetadata)
+        assert_type(model.stream(["a"]), AsyncGenerator[Any, None])
 
 
 def failing(model: Model) -> None:

@@ -5,13 +5,16 @@ from inferd.client import connect
 with connect("localhost:8001") as client:
     digits = client.model("digits")
     answer = digits(images)  # numpy in, numpy out; torch in, torch out
+    for piece in client.model("textgen").stream(["The "]):  # a model that answers many times
+        ...
 """
 
-from inferd.client.aio import AsyncClient, AsyncModel, connect_async
+from inferd.client.aio import AsyncClient, connect_async
+from inferd.client.aio_model import AsyncModel
 from inferd.client.bulk.aio import AsyncBulkAnswers
 from inferd.client.bulk.answers import BulkAnswers
 from inferd.client.bulk.job import BulkPosition
-from inferd.client.client import Client, Model, connect
+from inferd.client.client import Client, connect
 from inferd.client.errors import (
     AccessDenied,
     AnswerInvalid,
@@ -40,6 +43,7 @@ from inferd.client.metadata import (
     ModelStatistics,
     ServerMetadata,
 )
+from inferd.client.model import Model
 from inferd.client.prediction import Answer, ParameterValue, Prediction, Timings
 from inferd.wire.signature import Axis, Signature, TensorSpec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from inferd.client.target import Target
 from inferd.protos.services import INFERENCE_SERVICE
 
 ChannelOptions = list[tuple[str, int | str]]
@@ -39,33 +40,35 @@ RETRY_BUFFER_BYTES = 1 << 30
 """Of one call; gRPC's default of 256 KB silently never retries a larger request."""
 
 
-def channel_options(*, retries: bool) -> ChannelOptions:
-    """The options of a channel, with the retry policy as its service config or without retries."""
-    if not retries:
-        return [*SIZES, *KEEPALIVE, ("grpc.enable_retries", 0)]
-    config = {
-        "methodConfig": [{"name": [{"service": INFERENCE_SERVICE}], "retryPolicy": RETRY_POLICY}],
-        "retryThrottling": RETRY_THROTTLING,
-    }
-    return [
-        *SIZES,
-        *KEEPALIVE,
-        ("grpc.enable_retries", 1),
-        ("grpc.per_rpc_retry_buffer_size", RETRY_BUFFER_BYTES),
-        ("grpc.service_config", json.dumps(config)),
-    ]
+SEVERAL_AT_ONE = ("grpc.use_local_subchannel_pool", 1)
+"""Channels to one server share a connection, unless each is told to have its own."""
+
+_ROUND_ROBIN = {"round_robin": dict[str, object]()}
 
 
-def target_of(address: str) -> str:
-    """The gRPC target for `HOST:PORT`, `grpc://HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`.
+def channel_options(
+    target: Target | None = None, *, retries: bool, connections: int = 1
+) -> ChannelOptions:
+    """The options of a channel: retries and balancing go into its service config.
 
-    Raises `ValueError` for anything else, saying what an address looks like.
+    Raises `ValueError` for less than one connection.
     """
-    target = address.removeprefix("grpc://").rstrip("/")
-    if target.startswith(("unix:", "dns:", "ipv4:", "ipv6:")):
-        return target
-    host, colon, port = target.rpartition(":")
-    plain = colon and host and "/" not in host and (":" not in host or host.startswith("["))
-    if not plain or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{address!r} is no address; give HOST:PORT, such as 'localhost:8001'")
-    return target
+    if connections < 1:
+        raise ValueError(f"connections={connections}: expected 1 or more")
+    config: dict[str, object] = {}
+    options = [*SIZES, *KEEPALIVE]
+    if target is not None and target.several:
+        config["loadBalancingConfig"] = [_ROUND_ROBIN]
+    if target is not None and target.authority is not None:
+        options.append(("grpc.default_authority", target.authority))
+    if connections > 1:
+        options.append(SEVERAL_AT_ONE)
+    if retries:
+        names = [{"service": INFERENCE_SERVICE}]
+        config["methodConfig"] = [{"name": names, "retryPolicy": RETRY_POLICY}]
+        config["retryThrottling"] = RETRY_THROTTLING
+        options.append(("grpc.per_rpc_retry_buffer_size", RETRY_BUFFER_BYTES))
+    options.append(("grpc.enable_retries", int(retries)))
+    if config:
+        options.append(("grpc.service_config", json.dumps(config)))
+    return options

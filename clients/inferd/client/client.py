@@ -2,63 +2,74 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import cycle
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import grpc
 
-from inferd.client.bulk.answers import BulkAnswers, Errors
-from inferd.client.bulk.job import BulkPosition
-from inferd.client.channel import channel_options, target_of
+from inferd.client.channel import channel_options
 from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
-from inferd.client.codec.infer import Options, infer
-from inferd.client.codec.signatures import model_metadata
+from inferd.client.codec.infer import STREAM_METADATA
 from inferd.client.codec.status import FailedCall, error_of
 from inferd.client.deadline import Deadline
-from inferd.client.errors import ClientClosed, DeadlineExceeded, Unsupported
-from inferd.client.metadata import ModelMetadata, ModelState, ModelStatistics, ServerMetadata
-from inferd.client.prediction import ParameterValue, Prediction
+from inferd.client.errors import (
+    ClientClosed,
+    InferenceError,
+)
+from inferd.client.metadata import ModelState, ModelStatistics, ServerMetadata
+from inferd.client.model import Model
+from inferd.client.target import target_of
 
 Result = TypeVar("Result")
 
 
 def connect(
-    address: str,
+    address: str | Sequence[str],
     *,
     timeout: float = 30.0,
     retries: bool = True,
     credentials: grpc.ChannelCredentials | None = None,
+    connections: int = 1,
 ) -> Client:
-    """A client of the server at `address` (HOST:PORT). Nothing is sent yet.
+    """A client of the server at `address` (HOST:PORT). Nothing is sent to it yet.
+
+    Several addresses, in a list or with commas between, are servers that serve the same models:
+    calls go to those that can be reached, in turn; names among them are looked up now, once. Over
+    `connections` to each server, calls go in turn too: one gateway serves all calls of a connection.
 
     Every call ends within `timeout` seconds unless it is given its own. With `retries`, calls that
-    the server could not take (UNAVAILABLE) are sent up to three times within that time. Without
-    `credentials` the connection is not encrypted. Raises `ValueError` for what is no address.
+    a server could not take (UNAVAILABLE) are sent up to three times within that time. Without
+    `credentials` the connection is not encrypted. Raises `ValueError` for what is no address, and
+    `ServerUnavailable` for one of several names that cannot be looked up.
     """
-    target = target_of(address)
-    options = channel_options(retries=retries)
+    target = target_of(address, secure=credentials is not None)
+    options = channel_options(target, retries=retries, connections=connections)
     if credentials is None:
-        channel = grpc.insecure_channel(target, options)
+        channels = [grpc.insecure_channel(target.name, options) for _ in range(connections)]
     else:
-        channel = grpc.secure_channel(target, credentials, options)
-    return Client(channel, address, timeout)
+        channels = [
+            grpc.secure_channel(target.name, credentials, options) for _ in range(connections)
+        ]
+    return Client(channels, target.address, timeout)
 
 
 class Client:
-    """A connection to one server, safe to share between threads; made by `connect`.
+    """Connections to a server, or to several alike, safe to share between threads; made by `connect`.
 
     Every method raises an `InferenceError` where the server cannot be reached or refuses. `timeout`
     is in seconds; None takes the client's. Close it, or use it in a `with` statement.
     """
 
-    def __init__(self, channel: grpc.Channel, address: str, timeout: float) -> None:
+    def __init__(self, channels: Sequence[grpc.Channel], address: str, timeout: float) -> None:
         self.address = address
         self.timeout = timeout
-        self._channel = channel
-        self._methods: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self.message_limit: int | None = None  # bytes; known once a larger request was refused
+        self._channels = channels
+        self._methods: dict[str, Iterator[grpc.UnaryUnaryMultiCallable[bytes, bytes]]] = {}
+        self._streams: dict[str, Iterator[grpc.StreamStreamMultiCallable[bytes, bytes]]] = {}
         self._models: dict[tuple[str, str], Model] = {}
         self._closed = False
 
@@ -104,7 +115,8 @@ class Client:
     def close(self) -> None:
         """End the connection and every call in flight; closing again does nothing."""
         self._closed = True
-        self._channel.close()
+        for channel in self._channels:
+            channel.close()
 
     def deadline(self, timeout: float | None) -> Deadline:
         """The end of a call that begins now."""
@@ -115,22 +127,50 @@ class Client:
         try:
             payload = self._method(call.path)(call.request, timeout=deadline.left())
         except grpc.RpcError as error:
-            raise error_of(
-                cast("FailedCall", error),
-                address=self.address,
-                timeout=deadline.seconds,
-                inputs=call.inputs,
-            ) from error
+            raise self._error(error, call, deadline) from error
         except ValueError as error:  # what grpc raises on a closed channel
             if not self._closed:
                 raise
             raise ClientClosed(f"the client of {self.address} is closed") from error
         return call.read(payload)
 
+    def perform_stream(
+        self, call: Call[Result | None], deadline: Deadline
+    ) -> Generator[Result, None, None]:
+        """Send one request on a stream when first asked, and read its answers as they come.
+
+        Closing it ends the call. Raises nothing but `InferenceError`.
+        """
+        try:
+            answers = self._stream(call.path)(
+                iter((call.request,)), timeout=deadline.left(), metadata=STREAM_METADATA
+            )
+        except ValueError as error:  # what grpc raises on a closed channel
+            if not self._closed:
+                raise
+            raise ClientClosed(f"the client of {self.address} is closed") from error
+        try:
+            for payload in answers:
+                answer = call.read(payload)
+                if answer is not None:
+                    yield answer
+        except grpc.RpcError as error:
+            raise self._error(error, call, deadline) from error
+        finally:
+            answers.cancel()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+
+    def _error(self, error: grpc.RpcError, call: Call[Any], deadline: Deadline) -> InferenceError:
+        return error_of(
+            cast("FailedCall", error),
+            address=self.address,
+            timeout=deadline.seconds,
+            inputs=call.inputs,
+        )
+
     def open_stream(self, path: str, requests: Iterator[bytes]) -> Iterable[bytes]:
         """Begin a call with a stream in both directions. Raises `ClientClosed`."""
         self.refuse_closed()
-        return self._channel.stream_stream(path, None, None)(requests)
+        return self._stream(path)(requests)
 
     def refuse_closed(self) -> None:
         """Raise `ClientClosed` if this client is closed."""
@@ -138,10 +178,18 @@ class Client:
             raise ClientClosed(f"the client of {self.address} is closed")
 
     def _method(self, path: str) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
-        found = self._methods.get(path)
-        if found is None:
-            found = self._methods[path] = self._channel.unary_unary(path, None, None)
-        return found
+        turns = self._methods.get(path)
+        if turns is None:
+            methods = [each.unary_unary(path, None, None) for each in self._channels]
+            turns = self._methods[path] = cycle(methods)
+        return next(turns)  # atomic: threads share it
+
+    def _stream(self, path: str) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
+        turns = self._streams.get(path)
+        if turns is None:
+            methods = [each.stream_stream(path, None, None) for each in self._channels]
+            turns = self._streams[path] = cycle(methods)
+        return next(turns)
 
     def __enter__(self) -> Self:
         return self
@@ -156,147 +204,3 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self.address!r})"
-
-
-class Model:
-    """One model of a server; call it like a function. Made by `Client.model`.
-
-    Its signature is fetched once, when it is first needed, and every argument is checked against it
-    before anything is sent. Safe to share between threads.
-    """
-
-    def __init__(self, client: Client, name: str, version: str) -> None:
-        self.name = name
-        self.version = version
-        self._client = client
-        self._metadata: ModelMetadata | None = None
-        self._fetching = threading.Lock()
-
-    def __call__(
-        self,
-        /,
-        *values: object,
-        timeout: float | None = None,
-        parameters: Mapping[str, ParameterValue] | None = None,
-        **named: object,
-    ) -> Any:
-        """The model's answer: its output's array, or an `Answer` by name where it has several.
-
-        Inputs go by position in the signature's order, by name, or as one mapping. numpy arrays (and
-        numbers, strings and lists of them) are answered with numpy arrays, torch tensors with torch
-        tensors on the CPU. Raises `InvalidInput` for what does not fit, before sending it.
-        """
-        return self._infer(values, named, Options(parameters=parameters), timeout).value
-
-    def infer(
-        self,
-        /,
-        *values: object,
-        outputs: Sequence[str] = (),
-        parameters: Mapping[str, ParameterValue] | None = None,
-        request_id: str = "",
-        timeout: float | None = None,
-        **named: object,
-    ) -> Prediction:
-        """Like a call, with what came beside the outputs; `outputs` limits which are computed.
-
-        An input that is named like one of the options here goes by position or in a mapping.
-        """
-        options = Options(tuple(outputs), parameters, request_id)
-        return self._infer(values, named, options, timeout)
-
-    def map(
-        self,
-        items: Any,
-        *,
-        in_flight: int = 16,
-        ordered: bool = True,
-        errors: Errors = "raise",
-        rows: int | None = None,
-        outputs: Sequence[str] = (),
-        parameters: Mapping[str, ParameterValue] | None = None,
-        resume: BulkPosition | None = None,
-        patience: float = 300.0,
-        progress: bool = False,
-    ) -> BulkAnswers:
-        """The answers to many inputs, one for each item: what a call with it would answer.
-
-        An item is what one call takes: an array of rows, a tuple of inputs or a mapping of them. An
-        array, or a mapping of arrays, in the place of `items` is cut into chunks of `rows` rows. At most
-        `in_flight` items are drawn ahead of the answers taken. Without `ordered` answers come as they
-        finish, as pairs of the item's number and the answer. `errors` of items are raised, which ends
-        the job, or returned in place. Other requests go first on the server. A broken connection is
-        opened again and the job goes on; after `patience` seconds without any answer it ends with
-        an error. `resume` continues a job from an earlier `position`: `items` begin with its index.
-        """
-        return BulkAnswers(
-            self._client,
-            self.metadata(),
-            self.version,
-            items,
-            options=Options(tuple(outputs), parameters),
-            in_flight=in_flight,
-            ordered=ordered,
-            errors=errors,
-            rows=rows,
-            resume=resume,
-            patience=patience,
-            progress=progress,
-        )
-
-    def ready(self, *, timeout: float | None = None) -> bool:
-        """Whether the model takes requests; False for one that the server does not know."""
-        call = calls.model_ready(self.name, self.version)
-        return self._client.perform(call, self._client.deadline(timeout))
-
-    def metadata(self, *, timeout: float | None = None) -> ModelMetadata:
-        """The model's versions, inputs and outputs, fetched once."""
-        return self._fetched(self._client.deadline(timeout))
-
-    def refresh(self, *, timeout: float | None = None) -> ModelMetadata:
-        """The metadata fetched anew: for when the server has loaded another version meanwhile."""
-        self._metadata = None
-        return self.metadata(timeout=timeout)
-
-    def statistics(self, *, timeout: float | None = None) -> tuple[ModelStatistics, ...]:
-        """Counts and times of this version, or of all versions where none was named."""
-        call = calls.statistics(self.name, self.version)
-        return self._client.perform(call, self._client.deadline(timeout))
-
-    def _infer(
-        self,
-        values: Sequence[object],
-        named: Mapping[str, object],
-        options: Options,
-        timeout: float | None,
-    ) -> Prediction:
-        deadline = self._client.deadline(timeout)
-        metadata = self._fetched(deadline)
-        call = infer(metadata, self.version, values, named, options)
-        return self._client.perform(call, deadline)
-
-    def _fetched(self, deadline: Deadline) -> ModelMetadata:
-        if self._metadata is not None:
-            return self._metadata
-        if not self._fetching.acquire(timeout=deadline.left()):
-            raise DeadlineExceeded(
-                f"the signature of '{self.name}' did not come within {deadline.seconds:g} s"
-            )
-        try:
-            if self._metadata is None:
-                self._metadata = self._fetch(deadline)
-            return self._metadata
-        finally:
-            self._fetching.release()
-
-    def _fetch(self, deadline: Deadline) -> ModelMetadata:
-        described = self._client.perform(calls.model_metadata(self.name, self.version), deadline)
-        call = calls.model_config(self.name, self.version)
-        try:
-            config = self._client.perform(call, deadline).config
-        except Unsupported:
-            config = None
-        return model_metadata(described, config)
-
-    def __repr__(self) -> str:
-        return f"Model({self.name!r}, version={self.version or None!r})"

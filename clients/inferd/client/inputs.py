@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from inferd.client.prediction import ParameterValue
 from inferd.wire.dtypes import DATATYPES
 from inferd.wire.signature import Signature, TensorSpec
 
@@ -56,6 +57,21 @@ def read_values(texts: Sequence[str]) -> InputValues:
         else:
             _put(values, name, _pick(name, read))
     return values
+
+
+def read_parameters(texts: Sequence[str]) -> dict[str, ParameterValue]:
+    """The request parameters of `NAME=VALUE` texts. Raises `UsageError`."""
+    parameters: dict[str, ParameterValue] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--parameter {text}: expected NAME=VALUE")
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+        parameters[name] = read if isinstance(read, bool | int | float | str) else value
+    return parameters
 
 
 def name_values(values: InputValues, model: str, signature: Signature) -> dict[str, object]:

@@ -21,13 +21,14 @@ class ModelMetadata:
     """A model, its loaded versions and its signature.
 
     `signature.max_batch_size` is 0 for a model without a batch dimension; requests may have more
-    rows than that, the server splits them.
+    rows than that, the server splits them. A `decoupled` model is called by `stream` alone.
     """
 
     name: str
     versions: tuple[str, ...]
     platform: str
     signature: Signature
+    decoupled: bool = False
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

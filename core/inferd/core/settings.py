@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from inferd.core.address import Address
 
 ENV_PREFIX = "INFERD_"
 FILE_NAME = "inferd.toml"
@@ -53,42 +53,6 @@ class SettingsError(ValueError):
     """Settings that the server cannot start with; the message has one line per mistake."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen; port 0 for a free one. As text `HOST:PORT`, IPv6 hosts in brackets."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: object) -> Self:
-        """The address in `HOST:PORT`. Raises `ValueError` for anything else."""
-        host, colon, port = str(text).rpartition(":")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError(
-                "expected HOST:PORT such as 127.0.0.1:8001, with port 0 for a free one"
-            )
-        if host.startswith("[") and host.endswith("]"):
-            host = str(ipaddress.IPv6Address(host[1:-1]))
-        elif ":" in host:
-            raise ValueError("expected brackets around an IPv6 host, such as [::1]:8001")
-        elif not re.fullmatch(r"[A-Za-z0-9.-]+", host):
-            raise ValueError("expected a host before the port, such as 127.0.0.1, 0.0.0.0 or [::]")
-        return cls(host, int(port))
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
 def _size(value: object) -> object:
     """Bytes from text such as `64MiB`; other things are left to pydantic."""
     if not isinstance(value, str):
@@ -127,6 +91,10 @@ def _address(value: object) -> object:
     return value if isinstance(value, Address) else Address.parse(value)
 
 
+def _address_or_off(value: object) -> object:
+    return None if value == "off" else _address(value)
+
+
 Bytes = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -151,6 +119,8 @@ class ModelOverride(BaseModel):
     max_queue_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     max_queue_size: Annotated[int, Field(ge=1)] | None = None
     """Requests waiting in one gateway before it refuses new ones."""
+    max_streams: Annotated[int, Field(ge=1, le=128)] | None = None
+    """Generators of one gateway that a worker runs side by side."""
 
 
 class Settings(BaseModel):
@@ -161,6 +131,8 @@ class Settings(BaseModel):
     models: Paths = ()
     """Model files, model folders and folders of models."""
     grpc: Annotated[Address, BeforeValidator(_address)] = Address("127.0.0.1", 8001)
+    http: Annotated[Address | None, BeforeValidator(_address_or_off)] = Address("127.0.0.1", 8000)
+    """Where it listens for HTTP; None, as text `off`: nowhere."""
     gateways: Annotated[int | Literal["auto"], BeforeValidator(_gateways)] = 1
     """Processes that share the port; each has queues and links to workers of its own."""
     insecure: bool = False
@@ -191,15 +163,15 @@ class Settings(BaseModel):
     @field_validator("devices")
     @classmethod
     def _some_device(cls, devices: tuple[str, ...]) -> tuple[str, ...]:
-        if not devices:
-            raise ValueError("expected at least one device, such as auto, cpu or cuda:0")
-        return devices
+        if devices:
+            return devices
+        raise ValueError("expected at least one device, such as auto, cpu or cuda:0")
 
     @property
     def may_control_repository(self) -> bool:
         """Whether clients may load and unload models."""
         if self.repository_control is None:
-            return self.grpc.is_loopback
+            return self.grpc.is_loopback and (self.http is None or self.http.is_loopback)
         return self.repository_control
 
     def override(self, model: str) -> ModelOverride:
@@ -231,12 +203,13 @@ def read(
             for error in invalid.errors()
         ]
         raise SettingsError("\n".join(lines)) from None
-    if not settings.grpc.is_loopback and not settings.insecure:
-        raise SettingsError(
-            f"{_origin('grpc', found)} is {settings.grpc}, which other machines can reach, and this "
-            "server neither encrypts nor asks callers who they are; expected a loopback address "
-            "such as 127.0.0.1:8001, or --insecure (insecure = true) where the network is trusted"
-        )
+    for key, address in (("grpc", settings.grpc), ("http", settings.http)):
+        if address is not None and not address.is_loopback and not settings.insecure:
+            raise SettingsError(
+                f"{_origin(key, found)} is {address}, which other machines can reach, and this server "
+                "neither encrypts nor asks callers who they are; expected a loopback address such as "
+                f"{Settings.model_fields[key].default}, or --insecure (insecure = true) where the network is trusted"
+            )
     return settings
 
 

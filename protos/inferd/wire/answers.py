@@ -1,4 +1,4 @@
-"""Writing a ModelInferResponse: a serialised head, raw outputs appended to it in one copy."""
+"""Writing a ModelInferResponse, raw outputs behind a serialised head, and taking it apart again."""
 
 from __future__ import annotations
 
@@ -37,6 +37,31 @@ def assemble_answer(head: bytes, request_id: str, raw: Sequence[Buffer]) -> byte
     for tensor in raw:
         pieces += (_RAW_TAG, varint(len(tensor)), tensor)
     return b"".join(pieces)
+
+
+def split_answer(answer: bytes) -> tuple[ModelInferResponse, list[memoryview]]:
+    """An answer of `assemble_answer` without its raw outputs, and these as views, in order."""
+    view = memoryview(answer)
+    head: list[memoryview] = []
+    raw: list[memoryview] = []
+    at = 0
+    while at < len(answer):
+        # Every field of the message is length-delimited, with a number below 16.
+        start, length, shift = at, 0, 0
+        while True:
+            at += 1
+            length |= (answer[at] & 127) << shift
+            shift += 7
+            if answer[at] < 128:
+                break
+        at += 1
+        end = at + length
+        if answer[start] == _RAW_TAG[0]:
+            raw.append(view[at:end])
+        else:
+            head.append(view[start:end])
+        at = end
+    return ModelInferResponse.FromString(b"".join(head)), raw
 
 
 def varint(value: int) -> bytes:

@@ -2,14 +2,18 @@
 
 ServingError
 ├── InvalidRequest        what arrived cannot be served as it is; sending it again is of no use
+│   ├── MethodNotAllowed  HTTP only: the path exists, not with this method
+│   └── EncodingUnknown   HTTP only: a body packed in a way that is not understood
 ├── NotFound              no such model or version
 │   ├── ModelNotFound
-│   └── VersionNotFound
+│   ├── VersionNotFound
+│   └── PathNotFound      HTTP only
 ├── Unavailable           a retry may succeed
 │   ├── ModelNotReady
 │   ├── WorkerLost
 │   └── Draining
 ├── Exhausted             a limit was hit; a retry would feed the overload
+│   ├── MessageTooLarge   HTTP only: in gRPC its core says so
 │   ├── QueueFull
 │   ├── ArenaFull
 │   └── ModelOutOfMemory
@@ -62,6 +66,18 @@ class InvalidRequest(ServingError):
     reason = "INVALID_REQUEST"
 
 
+class MethodNotAllowed(InvalidRequest):
+    """The path exists, but not with this HTTP method."""
+
+    reason = "METHOD_NOT_ALLOWED"
+
+
+class EncodingUnknown(InvalidRequest):
+    """The body is packed in a way that this server does not understand."""
+
+    reason = "ENCODING_UNKNOWN"
+
+
 class NotFound(ServingError):
     """The thing named does not exist."""
 
@@ -78,6 +94,12 @@ class VersionNotFound(NotFound):
     """The model exists, this version of it does not."""
 
     reason = "VERSION_NOT_FOUND"
+
+
+class PathNotFound(NotFound):
+    """Nothing is served at this path."""
+
+    reason = "PATH_NOT_FOUND"
 
 
 class Unavailable(ServingError):
@@ -108,6 +130,12 @@ class Exhausted(ServingError):
     """A limit of this server was reached."""
 
     reason = "RESOURCE_EXHAUSTED"
+
+
+class MessageTooLarge(Exhausted):
+    """The request is larger than this server takes."""
+
+    reason = "MESSAGE_TOO_LARGE"
 
 
 class QueueFull(Exhausted):

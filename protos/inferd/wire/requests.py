@@ -53,7 +53,7 @@ class InferMessage:
         self._tensors = message.inputs[:]
         outputs = message.outputs[:]
         if len(self._tensors) > MAX_FIELDS or len(outputs) > MAX_FIELDS:
-            raise _too_large()
+            raise too_large()
         self.inputs: tuple[InputHead, ...] = tuple(
             [(each.name, each.datatype, tuple(each.shape[:])) for each in self._tensors]
         )
@@ -80,7 +80,8 @@ class InferMessage:
         tensors, raw = self._tensors, self._raw
         if raw:
             for index, each in enumerate(tensors):
-                if each.HasField("contents"):
+                # MLServer's client leaves an empty one beside its raw contents.
+                if each.HasField("contents") and each.contents.ByteSize():
                     raise InvalidRequest(
                         f"contents field must not be specified when using raw_input_contents "
                         f"for input '{each.name}'",
@@ -120,7 +121,7 @@ class InferMessage:
         if not given:
             return None
         if len(given) > MAX_FIELDS:
-            raise _too_large()
+            raise too_large()
         nbytes = sum([len(key.encode()) + value.ByteSize() for key, value in given.items()])
         if nbytes > MAX_PARAMETER_BYTES:
             raise InvalidRequest(
@@ -186,7 +187,7 @@ def raw_spans(payload: bytes) -> list[Span]:
         number, kind = tag >> 3, tag & 7
         counts[number] = counts.get(number, 0) + 1
         if counts[number] > MAX_FIELDS or len(counts) > MAX_FIELDS:
-            raise _too_large()
+            raise too_large()
         if kind == _BYTES:
             length, at = _varint(payload, at)
             if number == _RAW:
@@ -220,14 +221,14 @@ def _count_fields(payload: bytes, at: int, end: int, kind: int) -> int:
         tag, at = _varint(payload, at)
         fields += 1
         if fields > MAX_FIELDS:
-            raise _too_large()
+            raise too_large()
         within = tag & 7
         if within == _BYTES:
             length, at = _varint(payload, at)
             if at + length > end:
                 raise DecodeError
             if tag >> 3 == _SHAPE and length > 10 * MAX_RANK:
-                raise _too_large()
+                raise too_large()
             at += length
         elif within in (_GROUP, _GROUP_END):
             depth += 1 if within == _GROUP else -1
@@ -280,7 +281,8 @@ def _parameter(key: str, parameter: InferParameter) -> Parameter:
     return value
 
 
-def _too_large() -> InvalidRequest:
+def too_large() -> InvalidRequest:
+    """The error for more fields than `MAX_FIELDS`."""
     return InvalidRequest(
         f"the request has more than {MAX_FIELDS} inputs, outputs, parameters or fields in one input",
         reason="STRUCTURE_TOO_LARGE",

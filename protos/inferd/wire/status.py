@@ -1,4 +1,4 @@
-"""One table from errors to gRPC status, and the details that travel with it (google.rpc)."""
+"""One table from errors to gRPC and HTTP status, and the details that travel with it (google.rpc)."""
 
 from __future__ import annotations
 
@@ -26,27 +26,41 @@ _BYTES_LIMIT = 2 * MESSAGE_LIMIT
 
 _FIELD_LIMIT = 128
 
-STATUS: dict[type[errors.ServingError], grpc.StatusCode] = {
-    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.NotFound: grpc.StatusCode.NOT_FOUND,
-    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors.Cancelled: grpc.StatusCode.CANCELLED,
-    errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
-    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
-    errors.LoadFailed: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.Internal: grpc.StatusCode.INTERNAL,
+_Code = grpc.StatusCode
+
+STATUS: dict[type[errors.ServingError], tuple[grpc.StatusCode, int]] = {
+    errors.InvalidRequest: (_Code.INVALID_ARGUMENT, 400),
+    errors.MethodNotAllowed: (_Code.INVALID_ARGUMENT, 405),
+    errors.EncodingUnknown: (_Code.INVALID_ARGUMENT, 415),
+    errors.NotFound: (_Code.NOT_FOUND, 404),
+    errors.Unavailable: (_Code.UNAVAILABLE, 503),
+    errors.Exhausted: (_Code.RESOURCE_EXHAUSTED, 429),
+    errors.MessageTooLarge: (_Code.RESOURCE_EXHAUSTED, 413),
+    errors.DeadlineExceeded: (_Code.DEADLINE_EXCEEDED, 504),
+    errors.Cancelled: (_Code.CANCELLED, 499),
+    errors.Unimplemented: (_Code.UNIMPLEMENTED, 501),
+    errors.Forbidden: (_Code.PERMISSION_DENIED, 403),
+    errors.LoadFailed: (_Code.INVALID_ARGUMENT, 400),
+    errors.Internal: (_Code.INTERNAL, 500),
 }
-"""The gRPC code of each branch of the tree; a leaf has the code of its nearest ancestor here."""
+"""The gRPC and the HTTP code of each branch of the tree; a leaf has those of its nearest ancestor."""
 
 
 def code_of(error: errors.ServingError) -> grpc.StatusCode:
     """The gRPC status code for an error."""
+    return _codes_of(error)[0]
+
+
+def http_status_of(error: errors.ServingError) -> int:
+    """The HTTP status code for an error."""
+    return _codes_of(error)[1]
+
+
+def _codes_of(error: errors.ServingError) -> tuple[grpc.StatusCode, int]:
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]
-    return grpc.StatusCode.INTERNAL
+    return STATUS[errors.Internal]
 
 
 def message_of(error: errors.ServingError) -> str:

@@ -12,5 +12,6 @@ from support.server import MODELS, Server
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`inferd serve models`, ready."""
-    with Server(tmp_path_factory.mktemp("examples"), [MODELS], "--trust", "echo") as server:
+    options = ("--trust", "echo", "--trust", "textgen")
+    with Server(tmp_path_factory.mktemp("examples"), [MODELS], *options) as server:
         yield server

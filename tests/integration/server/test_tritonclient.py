@@ -104,13 +104,14 @@ def test_statistics_count_exactly(examples: Server) -> None:
 
 
 def test_readiness_and_index_are_truthful(examples: Server) -> None:
-    """The server and its four models are ready, and nothing else is."""
+    """The server and its five models are ready, and nothing else is."""
     with triton.InferenceServerClient(examples.address) as client:
         assert client.is_server_live()
         assert client.is_server_ready()
         index = client.get_model_repository_index().models
         assert {(each.name, each.version, each.state) for each in index} == {
-            (name, "1", "READY") for name in ("breast-cancer", "digits", "echo", "recommend")
+            (name, "1", "READY")
+            for name in ("breast-cancer", "digits", "echo", "recommend", "textgen")
         }
         assert client.is_model_ready("digits", "1")
         assert not client.is_model_ready("nothing")

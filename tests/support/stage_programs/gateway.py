@@ -57,8 +57,9 @@ def main() -> int:
                 case StartGateway(address) if address == TAKEN:
                     control.send(ListenFailed("address already in use"))
                     return 1
-                case StartGateway(address):
-                    control.send(Listening(address.replace(":0", ":4242")))
+                case StartGateway(address, http=http):
+                    bound = None if http is None else http.replace(":0", ":4243")
+                    control.send(Listening(address.replace(":0", ":4242"), bound))
                 case AddInstance(_, instance, _):
                     control.send(InstanceAttached(instance))
                 case PublishModel(model, versions):

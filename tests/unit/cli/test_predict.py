@@ -117,3 +117,26 @@ def test_a_server_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[st
         pass
     assert run(gone, "echo", "--random") == 1
     assert "is a server running there?" in capsys.readouterr().err
+
+
+def test_a_model_that_answers_many_times_is_shown_as_it_answers(
+    server: OipServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers in lines, with --json a document each; parameters are JSON or text."""
+    assert run(server, "counts", "--input", "[7]", "--parameter", "times=2") == 0
+    assert capsys.readouterr().out == "y  FP32 [1]\n  [7.]\n" * 2
+    assert run(server, "counts", "-i", "[7]", "-p", "times=2", "-p", "a=b c", "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [{"y": {"datatype": "FP32", "shape": [1], "data": [7]}}] * 2
+    assert server.requests[-1].parameters["a"].string_param == "b c"
+    assert run(server, "counts", "-i", "[7]", "-p", "times") == 2
+    assert "expected NAME=VALUE" in capsys.readouterr().err
+
+
+def test_pieces_of_text_make_one(server: OipServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its lines, and without what would drive the terminal."""
+    assert run(server, "writes", "--input", '["a\\n\\u001bb"]', "--parameter", "times=3") == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert [line[0] for line in out.splitlines()] == ["a", "\\", "\\", "\\"]
+    assert out.endswith("\n")

@@ -119,3 +119,9 @@ def test_several_gateways_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     """With how many; of one alone there is nothing to say."""
     verb._show(Summary("127.0.0.1:8001", (), gateways=3))
     assert "gRPC at 127.0.0.1:8001, 3 gateways. Try:" in capsys.readouterr().out
+
+
+def test_the_address_for_http_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the one for gRPC, where there is one."""
+    verb._show(Summary("127.0.0.1:8001", (), http="127.0.0.1:8000"))
+    assert "gRPC at 127.0.0.1:8001, HTTP at 127.0.0.1:8000. Try:" in capsys.readouterr().out

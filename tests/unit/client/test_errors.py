@@ -27,10 +27,14 @@ from support.oip_server import OipServer
 
 EXPECTED: dict[type[errors.ServingError], type[InferenceError]] = {
     errors.InvalidRequest: sdk.InvalidInput,
+    errors.MethodNotAllowed: sdk.InvalidInput,
+    errors.EncodingUnknown: sdk.InvalidInput,
     errors.NotFound: sdk.NotFound,
+    errors.PathNotFound: sdk.NotFound,
     errors.ModelNotFound: sdk.ModelNotFound,
     errors.VersionNotFound: sdk.VersionNotFound,
     errors.Exhausted: Overloaded,
+    errors.MessageTooLarge: Overloaded,
     errors.QueueFull: Overloaded,
     errors.ArenaFull: Overloaded,
     errors.ModelOutOfMemory: Overloaded,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from inferd.core import settings
-from inferd.core.settings import Address, Settings, SettingsError
+from inferd.core.address import Address
+from inferd.core.settings import Settings, SettingsError
 
 
 def _file(folder: Path, text: str) -> Path:
@@ -186,6 +187,27 @@ def test_other_machines_only_with_insecure(empty: Path, address: str) -> None:
     assert "--insecure" in line
     read = settings.read({"grpc": address, "insecure": True}, {}, empty)
     assert not read.may_control_repository
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:8000", "[::]:0", "10.0.0.1:1"])
+def test_the_same_holds_for_http(empty: Path, address: str) -> None:
+    """One door that others reach is enough to close the repository."""
+    (line,) = _mistakes(options={"http": address}, config=empty)
+    assert "option --http" in line
+    assert "such as 127.0.0.1:8000, or --insecure" in line
+    read = settings.read({"http": address, "insecure": True}, {}, empty)
+    assert read.grpc.is_loopback
+    assert not read.may_control_repository
+
+
+def test_http_can_be_switched_off(empty: Path) -> None:
+    """By option, variable or key; what is no address says what one is."""
+    assert settings.read({"http": "off"}, {}, empty).http is None
+    assert settings.read({}, {"INFERD_HTTP": "off"}, empty).http is None
+    assert settings.read({}, {}, empty).http == Address("127.0.0.1", 8000)
+    assert settings.read({"http": "off"}, {}, empty).may_control_repository
+    (line,) = _mistakes(options={"http": "no"}, config=empty)
+    assert "option --http is 'no': expected HOST:PORT" in line
 
 
 @pytest.mark.parametrize(

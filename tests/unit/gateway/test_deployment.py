@@ -239,3 +239,16 @@ def test_slow_parts_of_one_request_go_one_by_one(scene: Scene) -> None:
     while not scene.deployment.idle:
         scene.read(instance)
     assert worker.batches == [4, 4, 4]
+
+
+def test_what_few_rows_took_tells_nothing_of_parts(scene: Scene) -> None:
+    """A quick answer to one row does not let a large request keep the worker to itself."""
+    instance, worker = scene.attach()
+    worker.times = (0, 400_000, 0)
+    on = lane(4)
+    scene.send(on)
+    scene.read(instance)
+    scene.send(on, 12)
+    while not scene.deployment.idle:
+        scene.read(instance)
+    assert worker.batches == [1, 4, 4, 4]  # the second one lies ready when the first one ends

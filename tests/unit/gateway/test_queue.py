@@ -67,34 +67,6 @@ def test_a_lane_without_batching_gives_one_request_at_a_time() -> None:
     assert taken(q.take(0)) == [(b, 0, 1)]
 
 
-def test_parts_of_one_request_may_come_together() -> None:
-    """As many as are asked for, never with rows of another; the last part shares a batch as ever."""
-    q, on = queue(), lane(4)
-    big, small = Recorded(on, 22), Recorded(on, 2, arrived=1)
-    q.add(big)
-    q.add(small)
-    batch = q.take(9, parts=3)
-    assert taken(batch) == [(big, 0, 4), (big, 4, 4), (big, 8, 4)]
-    assert batch is not None
-    assert (batch.step, batch.executions) == (4, 3)
-    batch = q.take(9, parts=3)
-    assert taken(batch) == [(big, 12, 4), (big, 16, 4), (big, 20, 2)]
-    assert batch is not None
-    assert (batch.step, batch.executions) == (4, 3)
-    batch = q.take(9, parts=3)
-    assert taken(batch) == [(small, 0, 2)]
-    assert batch is not None
-    assert (batch.step, batch.executions) == (0, 1)
-
-
-def test_parts_that_come_together_are_bounded_in_bytes() -> None:
-    """A worker's arena has to hold them."""
-    q, on = queue(nbytes=8), lane(4)
-    big = Recorded(on, 12)
-    q.add(big)
-    assert taken(q.take(9, parts=3)) == [(big, 0, 4), (big, 4, 4)]
-
-
 def test_a_request_larger_than_a_batch_is_split() -> None:
     """Its last piece shares a batch; it counts as waiting until the last piece left."""
     q, on = queue(), lane(4)

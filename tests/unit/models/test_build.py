@@ -72,12 +72,12 @@ def test_an_unknown_name_is_refused_with_the_known_ones(
     assert ended.value.code == 2
     told = capsys.readouterr().err
     assert "'digit'" in told
-    assert "breast-cancer, digits, recommend" in told
+    assert "breast-cancer, digits, recommend, textgen" in told
 
 
 def test_models_without_a_training_script_are_not_built() -> None:
-    """Echo is code and is committed; the three others are trained."""
-    assert build.trainable(build.REPOSITORY) == ["breast-cancer", "digits", "recommend"]
+    """Echo is code and is committed; the four others are trained."""
+    assert build.trainable(build.REPOSITORY) == ["breast-cancer", "digits", "recommend", "textgen"]
 
 
 def _model(repository: Path, script: str) -> Path:

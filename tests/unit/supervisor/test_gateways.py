@@ -57,6 +57,7 @@ async def test_all_are_told_the_same(tmp_path: Path) -> None:
         for name, address in ((ONE, "127.0.0.1:0"), (TWO, "127.0.0.1:4242")):
             begun = await stage.expect(StartGateway, to=name)
             assert (begun.address, begun.share_port) == (address, True)
+            assert begun.http == address.replace("4242", "4243")
             await stage.expect(OpenDoor, to=name)
             await stage.expect(AddDeployment, to=name)
             await stage.expect(PublishServer, lambda said: said.ready, to=name)

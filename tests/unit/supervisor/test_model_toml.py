@@ -24,6 +24,7 @@ def test_everything_is_read() -> None:
         max_batch_size = 8
         max_queue_delay_ms = 2.5
         max_queue_size = 10
+        max_streams = 3
         versions = [1, 3]
         instances = 2
         devices = ["cpu:0-3", "cuda:1"]
@@ -34,6 +35,7 @@ def test_everything_is_read() -> None:
         max_batch_size=8,
         max_queue_delay=0.0025,
         max_queue_size=10,
+        max_streams=3,
         versions=(1, 3),
         instances=2,
         devices=("cpu:0-3", "cuda:1"),

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from inferd.core.settings import Address
+from inferd.core.address import Address
 from inferd.server.supervisor.gateways.port import is_free
 
 

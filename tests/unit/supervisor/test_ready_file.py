@@ -16,8 +16,12 @@ def test_it_is_there_while_the_server_is_ready(tmp_path: Path) -> None:
     path = tmp_path / "ready.json"
     with ReadyFile(path) as ready:
         assert not path.exists()
-        ready.write("127.0.0.1:8001")
-        assert json.loads(path.read_text()) == {"grpc": "127.0.0.1:8001", "pid": os.getpid()}
+        ready.write("127.0.0.1:8001", "127.0.0.1:8000")
+        assert json.loads(path.read_text()) == {
+            "grpc": "127.0.0.1:8001",
+            "http": "127.0.0.1:8000",
+            "pid": os.getpid(),
+        }
         assert path.stat().st_mode & 0o777 == 0o644
         assert list(tmp_path.iterdir()) == [path]
     assert list(tmp_path.iterdir()) == []

@@ -148,6 +148,14 @@ def test_typed_and_raw_data_do_not_mix(parse: Parse) -> None:
     assert refusal(parse, sent.SerializeToString()).field == "inputs[0].contents"
 
 
+def test_empty_typed_data_beside_raw_is_none(parse: Parse) -> None:
+    """MLServer's client sends such a message: there is nothing in it that could contradict."""
+    sent = one_input("FP32", 1)
+    sent.inputs[0].contents.SetInParent()
+    sent.raw_input_contents.append(b"abcd")
+    assert [bytes(each) for each in parse(sent.SerializeToString()).buffers()] == [b"abcd"]
+
+
 @pytest.mark.parametrize("given", [1, 3])
 def test_each_input_has_one_raw_tensor(parse: Parse, given: int) -> None:
     """Fewer and more are refused (M52)."""

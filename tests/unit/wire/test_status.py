@@ -9,19 +9,30 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from inferd.wire import errors
-from inferd.wire.status import DETAILS_KEY, PUSHBACK_KEY, code_of, message_of, trailers_of
+from inferd.wire.status import (
+    DETAILS_KEY,
+    PUSHBACK_KEY,
+    code_of,
+    http_status_of,
+    message_of,
+    trailers_of,
+)
 
 _CODES = {
     errors.ServingError: "INTERNAL",
     errors.InvalidRequest: "INVALID_ARGUMENT",
+    errors.MethodNotAllowed: "INVALID_ARGUMENT",
+    errors.EncodingUnknown: "INVALID_ARGUMENT",
     errors.NotFound: "NOT_FOUND",
     errors.ModelNotFound: "NOT_FOUND",
     errors.VersionNotFound: "NOT_FOUND",
+    errors.PathNotFound: "NOT_FOUND",
     errors.Unavailable: "UNAVAILABLE",
     errors.ModelNotReady: "UNAVAILABLE",
     errors.WorkerLost: "UNAVAILABLE",
     errors.Draining: "UNAVAILABLE",
     errors.Exhausted: "RESOURCE_EXHAUSTED",
+    errors.MessageTooLarge: "RESOURCE_EXHAUSTED",
     errors.QueueFull: "RESOURCE_EXHAUSTED",
     errors.ArenaFull: "RESOURCE_EXHAUSTED",
     errors.ModelOutOfMemory: "RESOURCE_EXHAUSTED",
@@ -34,6 +45,25 @@ _CODES = {
     errors.ModelFailed: "INTERNAL",
     errors.OutputInvalid: "INTERNAL",
     errors.Unexpected: "INTERNAL",
+}
+
+
+_HTTP = {
+    "INVALID_ARGUMENT": 400,
+    "NOT_FOUND": 404,
+    "UNAVAILABLE": 503,
+    "RESOURCE_EXHAUSTED": 429,
+    "DEADLINE_EXCEEDED": 504,
+    "CANCELLED": 499,
+    "UNIMPLEMENTED": 501,
+    "PERMISSION_DENIED": 403,
+    "INTERNAL": 500,
+}
+
+_HTTP_ALONE = {
+    errors.MethodNotAllowed: 405,
+    errors.EncodingUnknown: 415,
+    errors.MessageTooLarge: 413,
 }
 
 
@@ -56,6 +86,12 @@ def test_every_error_of_the_tree_has_its_code() -> None:
     kinds = errors.error_types()
     assert set(kinds.values()) == set(_CODES)
     assert {kind: code_of(kind("x")).name for kind in _CODES} == _CODES
+
+
+@pytest.mark.parametrize("kind", _CODES)
+def test_every_error_has_the_http_status_of_its_grpc_code(kind: type[errors.ServingError]) -> None:
+    """But for what only HTTP has, as google.rpc.Code pairs them."""
+    assert http_status_of(kind("x")) == _HTTP_ALONE.get(kind, _HTTP[_CODES[kind]])
 
 
 def test_reasons_tell_the_errors_apart() -> None:

@@ -188,3 +188,67 @@ def test_a_folder_without_model_py_is_refused(tmp_path: Path) -> None:
     """The reason says what is missing."""
     with pytest.raises(LoadFailed, match=r"has no model\.py"):
         load_model(ModelSource("m", 1, "code", str(tmp_path), (X,), (Y,)), CPU)
+
+
+GENERATOR = """
+class M(Model):
+    def predict(self, x, parameters=None):
+        try:
+            for step in range(1, 4):
+                yield x * step
+            return {"y": x * 9}
+        finally:
+            self.closed = True
+"""
+
+
+def generator(folder: Path, max_batch_size: int | None = None) -> LoadedModel:
+    """A model whose `predict` yields."""
+    path = programs.code(folder, HEAD + GENERATOR)
+    return load_model(ModelSource("m", 1, "code", str(path), (X,), (Y,), max_batch_size), CPU)
+
+
+def test_a_generator_answers_many_times(tmp_path: Path) -> None:
+    """Each answer is like one of `predict`; what it returns is the last; warming up takes one."""
+    model = generator(tmp_path)
+    assert model.generate is not None
+    answers = model.generate([torch.ones(1, 2)], None)
+    given = []
+    while True:
+        try:
+            (value,) = next(answers)
+        except StopIteration as end:
+            (last,) = end.value
+            break
+        given.append(value.tolist())
+    assert given == [[[step, step]] for step in (1.0, 2.0, 3.0)]
+    assert last.tolist() == [[9.0, 9.0]]
+    (first,) = model.execute([torch.ones(1, 2)], None)
+    assert first.tolist() == [[1.0, 1.0]]
+
+
+def test_a_generator_does_not_batch(tmp_path: Path) -> None:
+    """Its author learns what to change."""
+    with pytest.raises(LoadFailed, match="max_batch_size is 8"):
+        generator(tmp_path, max_batch_size=8)
+    assert load(tmp_path / "other", PLAIN).generate is None
+
+
+PLAIN = "class M(Model):\n    def predict(self, x):\n        return x\n"
+
+
+def test_the_documented_generator_counts_down(tmp_path: Path) -> None:
+    """The example of docs/protocol.md loads and yields."""
+    page = Path(__file__).parents[3] / "docs" / "protocol.md"
+    (code,) = (
+        each.partition("```")[0]
+        for each in page.read_text().split("```python\n")
+        if "class Countdown" in each
+    )
+    inputs = (TensorSpec("start", "INT64", (1,)),)
+    path = programs.code(tmp_path, code)
+    source = ModelSource("m", 1, "code", str(path), inputs, (TensorSpec("n", "INT64", (1,)),))
+    model = load_model(source, CPU)
+    assert model.generate is not None
+    answers = model.generate([torch.tensor([3])], None)
+    assert [int(value) for (value,) in answers] == [3, 2, 1]

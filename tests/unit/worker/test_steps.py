@@ -94,3 +94,18 @@ def test_rows_of_different_shapes_make_no_answer() -> None:
 
     with pytest.raises(OutputInvalid, match="rows of different shapes"):
         steps(widening).run(batch(5, 4), [torch.zeros(5, 2), None])
+
+
+def test_a_model_may_answer_in_the_same_memory_every_time() -> None:
+    """Earlier answers are not what later ones overwrote."""
+    memory = torch.zeros(4, 2)
+
+    def execute(inputs: Sequence[Value | None], _: Parameters) -> Sequence[Value]:
+        (x, _absent) = inputs
+        assert isinstance(x, torch.Tensor)
+        return [torch.mul(x, 2, out=memory[: len(x)])]
+
+    x = torch.arange(20.0).reshape(10, 2)
+    (y,) = steps(execute).run(batch(10, 4), [x, None])
+    assert isinstance(y, torch.Tensor)
+    torch.testing.assert_close(y, 2 * x)

@@ -21,6 +21,7 @@ from inferd.worker.loop import Loop
 from inferd.worker.runner.cpu import CpuRunner
 from inferd.worker.runner.cuda import CudaRunner, DeviceLost
 from inferd.worker.runner.execution import Runner
+from inferd.worker.runner.generator import GeneratorRunner
 from inferd.worker.warm_up import warm_up
 
 _log = logs.get_logger(__name__)
@@ -56,7 +57,14 @@ def run(control: MessageSocket[FromWorker, ToWorker], order: LoadModel, started:
         gc.freeze()
         seconds = time.monotonic() - started
         control.send(
-            Loaded(model.signature, model.platform, model.takes_parameters, seconds, preferred)
+            Loaded(
+                model.signature,
+                model.platform,
+                model.takes_parameters,
+                seconds,
+                preferred,
+                decoupled=model.generate is not None,
+            )
         )
         _log.debug("the model is ready", model=model.name, seconds=round(seconds, 3))
         try:
@@ -74,7 +82,11 @@ def _make_ready(order: LoadModel) -> tuple[LoadedModel, Runner, int]:
     # Weights are made as ordinary tensors: own code may still want to change them in place.
     with torch.inference_mode(mode=False), torch.no_grad():
         model = load_model(order.source, device)
-    runner: Runner = CudaRunner(model, device) if device.type == "cuda" else CpuRunner(model)
+    runner: Runner
+    if model.generate is not None:
+        runner = GeneratorRunner(model, device)
+    else:
+        runner = CudaRunner(model, device) if device.type == "cuda" else CpuRunner(model)
     preferred = 0
     if order.warm_up and warm_up(model, device) and model.signature.max_batch_size > 1:
         preferred = preferred_batch_size(model, device)

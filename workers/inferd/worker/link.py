@@ -6,8 +6,11 @@ import os
 from collections.abc import Sequence
 
 from inferd.core.link.messages import (
+    AdvanceBatch,
+    BatchAnswer,
     BatchFailed,
     CloseArena,
+    CloseBatch,
     DropBatch,
     FromLinkedWorker,
     GrantOutput,
@@ -19,6 +22,7 @@ from inferd.core.link.messages import (
 from inferd.core.link.sockets import MessageSocket, adopt
 from inferd.worker.faults import own_fault
 from inferd.worker.runner.execution import Execution, Failed, Runner
+from inferd.worker.runner.generator import Generation
 from inferd.worker.tensors import SlotMemory
 
 
@@ -31,6 +35,7 @@ class Link:
         self._runner = runner
         self._memories: dict[int, SlotMemory] = {}
         self._held: dict[int, Execution] = {}
+        self._generations: dict[int, Generation] = {}
 
     def fileno(self) -> int:
         """The socket's descriptor, for epoll."""
@@ -46,18 +51,30 @@ class Link:
         if memory is None:
             unknown = LookupError(f"arena {batch.arena} is not open")
             return Failed(batch.batch, own_fault(unknown, "looking for a batch"))
-        return self._runner.launch(memory, batch)
+        execution = self._runner.launch(memory, batch)
+        if isinstance(execution, Generation):
+            self._generations[batch.batch] = execution
+        return execution
+
+    def advance(self, message: AdvanceBatch) -> Generation | None:
+        """The generator whose turn it is to be again, unless it has ended."""
+        return self._generations.get(message.batch)
 
     def finish(self, execution: Execution) -> None:
         """Wait for a batch and answer; hold it if its outputs did not fit."""
-        self._answer(execution, execution.finish())
+        if not (isinstance(execution, Generation) and execution.closed):
+            self._answer(execution, execution.finish())
 
     def settle(
-        self, message: OpenArena | CloseArena | GrantOutput | DropBatch, fds: Sequence[int]
+        self,
+        message: OpenArena | CloseArena | GrantOutput | DropBatch | CloseBatch,
+        fds: Sequence[int],
     ) -> None:
         """Everything that is no new batch. None may be under way when an arena is closed."""
         if isinstance(message, GrantOutput):
             self._grant(message)
+        elif isinstance(message, CloseBatch):
+            self._close_batch(message)
         elif isinstance(message, DropBatch):
             self._held.pop(message.batch, None)
         elif isinstance(message, OpenArena):
@@ -66,7 +83,10 @@ class Link:
             self._unmap(memory)
 
     def close(self) -> None:
-        """Let go of everything. No batch may be under way."""
+        """Let go of everything. No batch may be under way; generators are closed."""
+        for generation in self._generations.values():
+            generation.close()
+        self._generations.clear()
         self._held.clear()
         for memory in self._memories.values():
             self._unmap(memory)
@@ -76,7 +96,15 @@ class Link:
     def _answer(self, execution: Execution, answer: FromLinkedWorker) -> None:
         if isinstance(answer, OutputOverflow):
             self._held[execution.batch] = execution
+        elif self._generations and not isinstance(answer, BatchAnswer):
+            self._generations.pop(execution.batch, None)
         self._socket.send(answer)
+
+    def _close_batch(self, message: CloseBatch) -> None:
+        generation = self._generations.pop(message.batch, None)
+        self._held.pop(message.batch, None)
+        if generation is not None:
+            self._socket.send(generation.close())
 
     def _grant(self, grant: GrantOutput) -> None:
         execution = self._held.pop(grant.batch, None)

@@ -9,6 +9,7 @@ from collections import deque
 import msgspec
 
 from inferd.core.link.messages import (
+    AdvanceBatch,
     CloseArena,
     FromWorker,
     OpenLink,
@@ -44,6 +45,7 @@ class Loop:
         poll, control = self._epoll.poll, self._control.fileno()
         while self._running:
             # With a batch under way: take what is already waiting, or else finish that batch.
+            # Of generators each takes one step in its turn, so that all get on alike.
             ready = poll(0) if self._under_way else poll()
             if not ready:
                 self._finish_oldest()
@@ -80,6 +82,10 @@ class Loop:
                 while len(self._under_way) > self._runner.depth:
                     self._finish_oldest()
                 return
+            if isinstance(message, AdvanceBatch):
+                if (generation := link.advance(message)) is not None:
+                    self._under_way.append((link, generation))
+                return
             if isinstance(message, CloseArena):
                 self._finish_all()
             link.settle(message, fds)
@@ -98,7 +104,8 @@ class Loop:
             self._forget(link)
 
     def _finish_all(self) -> None:
-        while self._under_way:
+        """Wait for what is on its way on a device; a generator that is not asked stands still."""
+        while self._under_way and not self._runner.generates:
             self._finish_oldest()
 
     def _forget(self, link: Link) -> None:
@@ -106,5 +113,6 @@ class Loop:
         if self._links.pop(link.fileno(), None) is None:
             return  # it came to an end while its own batches were being finished
         self._finish_all()
+        self._under_way = deque([each for each in self._under_way if each[0] is not link])
         self._epoll.unregister(link.fileno())
         link.close()

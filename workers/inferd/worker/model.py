@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +24,14 @@ class Model:
     `torch.inference_mode`. Inputs lie in memory that is used again after the call: keep a copy
     (`tensor.clone()`), never the tensor itself. Where the model batches, the rows of several
     callers come together in the first dimension, and each output needs one row for each of them.
+
+    Where `predict` is a generator function, the model is *decoupled*: it is called by
+    ModelStreamInfer alone, one request at a time, and every answer that it yields goes out at once.
+    Many such generators take turns in the one thread, a step each, so keep what belongs to a request
+    in local variables. Their inputs stay as they are until the generator has ended. One that nobody
+    listens to any more is closed: GeneratorExit is raised at its `yield`, so `finally` and `with`
+    do their work. Do not let a `with` of torch (autocast, no_grad) reach over a `yield`: it would
+    hold for the other generators' steps as well.
     """
 
     device: torch.device
@@ -32,12 +40,15 @@ class Model:
     folder: Path
     """The folder of this version: `model.py` and whatever stands beside it."""
 
-    predict: Callable[..., Answer]
+    predict: Callable[..., Answer] | Callable[..., Generator[Answer, None, Answer | None]]
     """To be defined as a method: `predict(self, **tensors) -> Answer`.
 
     Its parameters are named like the inputs of the model; an optional input that the caller left
     out is not passed. With a parameter `parameters`, it gets those of the request: a mapping of names
     to booleans, numbers and texts.
+
+    As a generator function it yields answers, none to many, and may return the last of them: only
+    then can that one be marked as the last.
     """
 
     def load(self, device: torch.device) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import grpc
 
-from inferd.client.channel import channel_options, target_of
+from inferd.client.channel import channel_options
+from inferd.client.target import target_of
 
 cygrpc: Any = import_module("grpc._cython.cygrpc")
 """The core as grpcio's own synchronous client sees it."""
@@ -53,12 +54,12 @@ def open_channel(address: str) -> Any:
         (key.encode(), value.encode() if isinstance(value, str) else value)
         for key, value in _options()
     )
-    return cygrpc.Channel(target_of(address).encode(), arguments, None)
+    return cygrpc.Channel(target_of(address).name.encode(), arguments, None)
 
 
 def open_aio_channel(address: str) -> grpc.aio.Channel:
     """The same as a channel of `grpc.aio`."""
-    return grpc.aio.insecure_channel(target_of(address), _options())
+    return grpc.aio.insecure_channel(target_of(address).name, _options())
 
 
 def next_event(channel: Any) -> Any:

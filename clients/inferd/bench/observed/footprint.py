@@ -10,7 +10,7 @@ from time import monotonic
 
 import psutil
 
-from inferd.client.channel import target_of
+from inferd.client.target import target_of
 
 _NOT_SERVERS = frozenset(
     (
@@ -158,7 +158,7 @@ def server_root(address: str) -> int:
 
 def local_port(address: str) -> int | None:
     """The port of a loopback address; None for any other address."""
-    host, _, port = target_of(address).rpartition(":")
+    host, _, port = target_of(address).name.rpartition(":")
     host = host.removeprefix("dns:").removeprefix("ipv4:").removeprefix("ipv6:").strip("[]/")
     if not port.isdigit():
         return None

@@ -19,7 +19,8 @@ from inferd.client.errors import DeadlineExceeded, InferenceError, ServerUnavail
 from inferd.client.prediction import Prediction
 
 if TYPE_CHECKING:
-    from inferd.client.aio import AsyncClient, AsyncModel
+    from inferd.client.aio import AsyncClient
+    from inferd.client.aio_model import AsyncModel
 
 _Event = bytes | grpc.RpcError | None
 

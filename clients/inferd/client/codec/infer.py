@@ -9,7 +9,7 @@ from time import perf_counter
 from inferd.client.codec.arguments import Arguments, nearest, read_arguments
 from inferd.client.codec.calls import PATHS, Call, parse
 from inferd.client.codec.values import write_value
-from inferd.client.errors import AnswerInvalid, invalid
+from inferd.client.errors import AnswerInvalid, ServerFault, invalid
 from inferd.client.metadata import ModelMetadata
 from inferd.client.prediction import Answer, ParameterValue, Prediction, Timings
 from inferd.protos import oip_pb2 as oip
@@ -38,13 +38,60 @@ def infer(
     """The call of a model with these arguments; raises `InvalidInput` where they do not fit."""
     started = perf_counter()
     arguments = read_arguments(metadata.name, metadata.signature, positional, named)
+    return request_call(metadata, version, arguments, options, started)
+
+
+def request_call(
+    metadata: ModelMetadata,
+    version: str,
+    arguments: Arguments,
+    options: Options,
+    started: float | None = None,
+) -> Call[Prediction]:
+    """The call with arguments that fit the model; its preparing counts from `started`, or now."""
+    began = perf_counter() if started is None else started
     request = _serialise(_head(metadata, version, arguments, options), arguments)
     sent = perf_counter()
 
     def read(payload: bytes) -> Prediction:
-        return _prediction(payload, started, sent, as_torch=arguments.as_torch)
+        message = parse("ModelInfer", oip.ModelInferResponse, payload)
+        return _prediction(message, began, sent, as_torch=arguments.as_torch)
 
     return Call(PATHS["ModelInfer"], request, read, inputs=tuple(arguments.values))
+
+
+def stream(
+    metadata: ModelMetadata,
+    version: str,
+    positional: Sequence[object],
+    named: Mapping[str, object],
+    options: Options,
+) -> Call[Prediction | None]:
+    """The same as a stream's only request: its answers, and None for an end that brings none.
+
+    To be sent with `STREAM_METADATA`.
+    """
+    started = perf_counter()
+    arguments = read_arguments(metadata.name, metadata.signature, positional, named)
+    head = _head(metadata, version, arguments, options)
+    head.parameters["triton_enable_empty_final_response"].bool_param = True
+    request = _serialise(head, arguments)
+    sent = perf_counter()
+
+    def read(payload: bytes) -> Prediction | None:
+        message = parse("ModelStreamInfer", oip.ModelStreamInferResponse, payload)
+        if message.error_message:  # of a server that does not know STREAM_METADATA
+            raise ServerFault(message.error_message)
+        answer = message.infer_response
+        if not answer.outputs and answer.parameters["triton_final_response"].bool_param:
+            return None
+        return _prediction(answer, started, sent, as_torch=arguments.as_torch)
+
+    return Call(PATHS["ModelStreamInfer"], request, read, inputs=tuple(arguments.values))
+
+
+STREAM_METADATA = (("triton_grpc_error", "true"),)
+"""Asks for an error as the status of the stream, with its details, instead of its text alone."""
 
 
 def _head(
@@ -93,9 +140,10 @@ def _serialise(head: oip.ModelInferRequest, arguments: Arguments) -> bytes:
     return b"".join(pieces)
 
 
-def _prediction(payload: bytes, started: float, sent: float, *, as_torch: bool) -> Prediction:
+def _prediction(
+    message: oip.ModelInferResponse, started: float, sent: float, *, as_torch: bool
+) -> Prediction:
     received = perf_counter()
-    message = parse("ModelInfer", oip.ModelInferResponse, payload)
     if len(message.raw_output_contents) != len(message.outputs):
         raise AnswerInvalid(
             f"the answer has {len(message.outputs)} outputs and raw contents for "

@@ -26,7 +26,10 @@ def model_metadata(message: ModelMetadataResponse, config: ModelConfig | None) -
         outputs=_specs(message.outputs, outputs, max_batch_size),
         max_batch_size=max_batch_size,
     )
-    return ModelMetadata(message.name, tuple(message.versions), message.platform, signature)
+    decoupled = config is not None and config.model_transaction_policy.decoupled
+    return ModelMetadata(
+        message.name, tuple(message.versions), message.platform, signature, decoupled
+    )
 
 
 def _specs(

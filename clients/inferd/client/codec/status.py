@@ -106,7 +106,9 @@ def _message_of(
     if answered:  # the server's own words
         return text
     if kind is errors.ServerUnavailable:
-        if text.startswith("failed to connect"):  # the rest is gRPC's view of its subchannels
+        if text.startswith(
+            ("failed to connect", "connections to all backends failing")
+        ):  # the rest is gRPC's view of its subchannels
             text = f"{text.rpartition(': ')[2]}; is a server running there?"
         return f"no answer from {address}: {text}"
     if kind is errors.Overloaded and "larger than max" in text:  # gRPC's words, before our server's

@@ -138,6 +138,7 @@ def _loaded_document(each: Examined) -> dict[str, Any]:
     return {
         "platform": each.loaded.platform,
         "takes_parameters": each.loaded.takes_parameters,
+        "decoupled": each.loaded.decoupled,
         **_signature_document(each.loaded.signature),
     }
 

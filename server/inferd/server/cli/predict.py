@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
-import numpy as np
 from cyclopts import Parameter
 
-from inferd.client import Client, InferenceError, Prediction, connect
-from inferd.client.inputs import UsageError, name_values, random_values, read_values
+from inferd.client import InferenceError, Model, ParameterValue, Prediction, connect
+from inferd.client.inputs import (
+    InputValues,
+    UsageError,
+    name_values,
+    random_values,
+    read_parameters,
+    read_values,
+)
+from inferd.server.cli.answered import Answered, answered, tensor_document
 from inferd.server.cli.output import FAILED, MISUSED, complain, show, show_json
 from inferd.server.cli.tables import output_lines
 
@@ -33,10 +40,20 @@ def predict(
         tuple[int, ...] | None, Parameter(metavar="[ROWS]", consume_multiple=(0, 1), negative=())
     ] = None,
     version: int | None = None,
+    parameters: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name=("--parameter", "-p"),
+            metavar="NAME=VALUE",
+            negative=(),
+            json_list=False,
+            show_default=False,
+        ),
+    ] = (),
     timeout: float = 30.0,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
 ) -> int:
-    """Send one request to a model of a running server and show its answer.
+    """Send one request to a model of a running server and show its answer, or answers as they come.
 
     For example
 
@@ -44,6 +61,7 @@ def predict(
     - inferd predict breast-cancer --input features=@patients.npy
     - inferd predict recommend --input user='[3, 7]' --input item='[11, 11]'
     - inferd predict digits --random 4 --json
+    - inferd predict textgen --input '["The "]' --parameter length=80
 
     Args:
         model: Name of the model.
@@ -54,24 +72,37 @@ def predict(
         random: Random inputs that fit the model's signature, with this many rows (1 if left out):
             the same each time.
         version: Version of the model; without it the server picks one.
-        timeout: Seconds to wait for the answer.
-        json: Print the whole answer as one line of JSON.
+        parameters: NAME=VALUE, once per request parameter, for a model that takes some. VALUE is a
+            JSON number, true, false or text.
+        timeout: Seconds to wait for the answer, of a model that gives many for the last one.
+        json: Print each whole answer as one line of JSON.
     """
     try:
         if not timeout > 0:
             raise UsageError(f"--timeout {timeout:g}: expected more than 0 seconds")
         rows = _rows(random, inputs)
         with connect(address, timeout=timeout) as client:
-            prediction = _ask(client, model, version, inputs, rows)
+            # Before the network: a typo needs no server to be found.
+            values, wanted = read_values(inputs), read_parameters(parameters)
+            each: Prediction | Answered | None = None
+            for each in _ask(client.model(model, version), values, rows, wanted):
+                _show(each, json=json)
+            if isinstance(each, Answered) and each.text is not None and not json:
+                print()  # the end of the text that its pieces made
     except InferenceError as error:
         return complain("predict", error.message, FAILED)
     except ValueError as error:  # a bad address or value
         return complain("predict", str(error), MISUSED)
-    if json:
-        show_json(_document(prediction))
-    else:
-        show(_lines(prediction))
     return 0
+
+
+def _show(answer: Prediction | Answered, *, json: bool) -> None:
+    if isinstance(answer, Answered):
+        answer.show(json=json)
+    elif json:
+        show_json(_document(answer))
+    else:
+        show(_lines(answer))
 
 
 def _rows(random: Sequence[int] | None, inputs: Sequence[str]) -> int | None:
@@ -87,16 +118,22 @@ def _rows(random: Sequence[int] | None, inputs: Sequence[str]) -> int | None:
 
 
 def _ask(
-    client: Client, name: str, version: int | None, inputs: Sequence[str], rows: int | None
-) -> Prediction:
-    values = read_values(inputs)  # before the network: a typo needs no server to be found
-    model = client.model(name, version)
-    signature = model.metadata().signature
+    model: Model, values: InputValues, rows: int | None, parameters: Mapping[str, ParameterValue]
+) -> Iterable[Prediction | Answered]:
+    """The answer, or those of a model that gives many, as they come."""
+    metadata = model.metadata()
+    signature = metadata.signature
     if rows is None:
-        return model.infer(name_values(values, name, signature))
-    if rows > 1 and signature.max_batch_size == 0 and all(spec.dims for spec in signature.inputs):
-        raise UsageError(f"--random {rows}: model '{name}' does not batch; leave the number out")
-    return model.infer(random_values(signature, rows))
+        given = name_values(values, model.name, signature)
+    elif rows > 1 and signature.max_batch_size == 0 and all(spec.dims for spec in signature.inputs):
+        raise UsageError(
+            f"--random {rows}: model '{model.name}' does not batch; leave the number out"
+        )
+    else:
+        given = random_values(signature, rows)
+    if metadata.decoupled:
+        return answered(model, metadata, given, parameters)
+    return (model.infer(given, parameters=parameters),)
 
 
 def _lines(prediction: Prediction) -> Iterable[str]:
@@ -119,11 +156,7 @@ def _document(prediction: Prediction) -> dict[str, Any]:
         "model": prediction.model,
         "version": prediction.version,
         "outputs": {
-            name: {
-                "datatype": prediction.datatypes[name],
-                "shape": list(array.shape),
-                "data": _data(array),
-            }
+            name: tensor_document(prediction.datatypes[name], array)
             for name, array in prediction.outputs.items()
         },
         "parameters": dict(prediction.parameters),
@@ -134,10 +167,3 @@ def _document(prediction: Prediction) -> dict[str, Any]:
             "total": timings.total * 1e3,
         },
     }
-
-
-def _data(array: Any) -> Any:
-    if array.dtype.kind == "O":  # JSON has no bytes
-        array = np.frompyfunc(lambda each: each.decode("utf-8", "backslashreplace"), 1, 1)(array)
-        return array.tolist() if isinstance(array, np.ndarray) else array
-    return array.tolist()

@@ -32,6 +32,7 @@ _Option = Parameter(negative=(), show_default=False)
 def serve(
     *paths: Annotated[Path, Parameter(show_default=False)],
     grpc: Annotated[str | None, Parameter(metavar="HOST:PORT", show_default=False)] = None,
+    http: Annotated[str | None, Parameter(metavar="HOST:PORT|off", show_default=False)] = None,
     gateways: Annotated[str | None, Parameter(metavar="N|auto", show_default=False)] = None,
     device: Annotated[tuple[str, ...] | None, _Option] = None,
     trust: Annotated[tuple[str, ...] | None, Parameter(metavar="NAME", negative=())] = None,
@@ -47,7 +48,7 @@ def serve(
     For example
 
     - inferd serve models
-    - inferd serve digits.pt2 --grpc 127.0.0.1:0 --ready-file ready.json
+    - inferd serve digits.pt2 --grpc 127.0.0.1:0 --http off --ready-file ready.json
     - inferd serve models/echo --trust echo --device cpu:0-3
     - inferd serve models --grpc 0.0.0.0:8001 --insecure
 
@@ -56,11 +57,12 @@ def serve(
     Options win over variables, variables over the file. Without an option are max_message_bytes,
     max_request_time, max_arena_bytes, load_timeout, parallel_loads, door and repository_control.
     The file alone has tables for single models, such as [model.echo] with trust, devices,
-    instances, threads, versions, max_batch_size, max_queue_delay_ms and max_queue_size.
+    instances, threads, versions, max_batch_size, max_queue_delay_ms, max_queue_size and max_streams.
 
     Args:
         paths: .pt2 files, models' folders, and folders of those (default: `models` in inferd.toml).
         grpc: Where to listen, port 0 for a free one (default: 127.0.0.1:8001).
+        http: Where to listen for HTTP, port 0 for a free one, or off (default: 127.0.0.1:8000).
         gateways: Processes that share the port, or auto: one for every two cores that workers on the
             CPU leave, from 1 to 8 (default: 1).
         device: Where models run whose own settings do not say: auto, cpu, cpu:0-3 (cores), cuda or
@@ -68,7 +70,7 @@ def serve(
         trust: A model that may run code of its own, such as model.py; once per model.
         insecure: Listen where other machines can call, unencrypted and unasked.
         config: Settings (default: ./inferd.toml, if it is there).
-        ready_file: Written when all models have loaded or failed to: {"grpc": "127.0.0.1:8001", "pid": 42}.
+        ready_file: Written when all models have loaded or failed to: {"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8000", "pid": 42}.
         grace: How long requests may take to finish after Ctrl-C (default: 30).
         log_level: debug, info, warning or error (default: info).
         log_format: json, console or auto: console on a terminal, else json (default: auto).
@@ -78,6 +80,7 @@ def serve(
             {
                 "models": paths or None,
                 "grpc": grpc,
+                "http": http,
                 "gateways": gateways,
                 "devices": device or None,
                 "trust": trust or None,
@@ -151,7 +154,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     for note in summary.notes:
         yield f"\n{note}"
     several = f", {summary.gateways} gateways" if summary.gateways > 1 else ""
-    yield f"\ngRPC at {summary.address}{several}. Try:"
+    http = f", HTTP at {summary.http}" if summary.http is not None else ""
+    yield f"\ngRPC at {summary.address}{http}{several}. Try:"
     option = "" if summary.address == _DEFAULT_ADDRESS else f" --address {summary.address}"
     example = next((each for each in summary.versions if _can_be_tried(each)), None)
     if example is not None:

@@ -6,7 +6,10 @@ import contextlib
 import gc
 import os
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import TYPE_CHECKING
 
 from inferd.core.link.messages import (
     AddDeployment,
@@ -37,14 +40,18 @@ from inferd.server.gateway.commands import RepositoryCommands
 from inferd.server.gateway.counts import CountsReporter
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.others import OtherGateways
+from inferd.server.gateway.rpc.call import Method, Unary
 from inferd.server.gateway.rpc.door import make_door
-from inferd.server.gateway.rpc.faults import DoorError
+from inferd.server.gateway.rpc.faults import DoorError, unexpected
 from inferd.server.gateway.rpc.services.bulk.service import BulkService
 from inferd.server.gateway.rpc.services.health import SERVICE as HEALTH_SERVICE
 from inferd.server.gateway.rpc.services.health import Health
 from inferd.server.gateway.rpc.services.inference import InferenceService
 from inferd.server.gateway.rpc.services.reflection import Reflection
 from inferd.server.gateway.scheduling.instance import Link
+
+if TYPE_CHECKING:
+    from inferd.server.gateway.http.door import HttpDoor
 
 _log = get_logger(__name__)
 
@@ -99,19 +106,30 @@ class Gateway:
             share_port=start.share_port,
             lull=self._dataplane.lull,
         )
+        self._http = _http_door(start, self._dataplane, methods) if start.http else None
 
-    def open(self, address: str) -> str:
-        """Bind HOST:PORT; returns it with the port bound. Raises `DoorError`.
+    def open(self, address: str, http: str | None) -> Listening | ListenFailed:
+        """Bind HOST:PORT of both doors; says with which ports, or why not.
 
-        Whoever connects from now on waits until the supervisor has the door opened.
+        Whoever connects from now on waits until the supervisor has the doors opened.
         """
-        bound = self._door.bind(address)
+        try:
+            if self._http is not None and http is not None:
+                http = self._http.bind(http)
+        except OSError as error:
+            return ListenFailed(str(error), over_http=True)
+        try:
+            bound = self._door.bind(address)
+        except DoorError as error:
+            if self._http is not None:
+                self._http.close()
+            return ListenFailed(str(error))
         self._dataplane.start()
         self._reporter.start()
         # What lives now lives as long as the process: later collections need not look at it.
         gc.collect()
         gc.freeze()
-        return bound
+        return Listening(bound, http)
 
     def run(self) -> None:
         """Follow the supervisor's messages until the gateway is drained or the supervisor gone."""
@@ -136,7 +154,7 @@ class Gateway:
                 self._ready = ready
                 self._changed()
             case OpenDoor():
-                self._door.start()
+                self._accept()
             case Settle() | ReportCounts() | OtherCounts() | CommandAnswer():
                 self._converse(message)
             case DrainGateway(grace) if not self._draining:
@@ -146,6 +164,11 @@ class Gateway:
                 _log.error("told twice: the second time is ignored", message=type(message).__name__)
         for fd in fds:
             os.close(fd)
+
+    def _accept(self) -> None:
+        self._door.start()
+        if self._http is not None:
+            self._http.start()
 
     def _attach(self, message: AddInstance, fd: int) -> None:
         link: Link = MessageSocket(adopt(fd), FromLinkedWorker)
@@ -171,7 +194,12 @@ class Gateway:
         self._health.close()
         self._inference.close()
         self._bulk.close()
+        until = monotonic() + grace
+        if self._http is not None:
+            self._http.begin_to_drain()
         self._door.drain(grace)
+        if self._http is not None:
+            self._http.drain(max(0.0, until - monotonic()))
         self._dataplane.stop()
         self._reporter.close()
         self._control.hang_up()
@@ -187,6 +215,23 @@ class Gateway:
         self._health.changed()
 
 
+def _http_door(
+    start: StartGateway, dataplane: Dataplane, methods: Mapping[str, Method]
+) -> HttpDoor:
+    # Only here: a gateway without HTTP does not carry what HTTP needs.
+    from inferd.server.gateway.http.door import HttpDoor  # noqa: PLC0415
+
+    unary = {path: each.handle for path, each in methods.items() if isinstance(each, Unary)}
+    return HttpDoor(
+        dataplane,
+        unary,
+        max_message_bytes=start.max_message_bytes,
+        max_request_time=start.max_request_time,
+        share_port=start.share_port,
+        unexpected=unexpected,
+    )
+
+
 def serve(control: Control) -> int:
     """Run a gateway on a fresh control connection; returns the exit code."""
     try:
@@ -198,10 +243,12 @@ def serve(control: Control) -> int:
         return 1
     try:
         gateway = Gateway(control, start)
-        address = gateway.open(start.address)
     except DoorError as error:
         control.send(ListenFailed(str(error)))
         return 1
-    control.send(Listening(address))
+    outcome = gateway.open(start.address, start.http)
+    control.send(outcome)
+    if isinstance(outcome, ListenFailed):
+        return 1
     gateway.run()
     return 0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic, time
 from typing import Protocol
 
 from inferd.core.link.messages import AddDeployment, PublishModel
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
-from inferd.server.gateway.admission.parameters import read_parameters
+from inferd.server.gateway.admission.parameters import EMPTY_FINAL, read_parameters
 from inferd.server.gateway.admission.plan import Plan
+from inferd.server.gateway.decoupled import UNARY_REFUSED, DecoupledCall, DecoupledRequest
 from inferd.server.gateway.routing.table import RoutingTable
+from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeployment
 from inferd.server.gateway.scheduling.deployment import Deployment, Superseded
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
@@ -20,7 +23,7 @@ from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.wire.errors import DeadlineExceeded, ServingError
+from inferd.wire.errors import DeadlineExceeded, ServingError, Unimplemented
 from inferd.wire.requests import InferMessage
 from inferd.wire.tensors import Buffer
 
@@ -98,7 +101,10 @@ class Dataplane:
         self._dispatcher.stop()
 
     def infer(self, call: InferCall) -> None:
-        """Take a serialised ModelInferRequest and see to it that the call is answered, once."""
+        """Take a serialised ModelInferRequest and see to it that the call is answered, once.
+
+        One that is a `DecoupledCall` is answered as often as its model likes.
+        """
         while True:
             try:
                 return self._take(call)
@@ -125,6 +131,9 @@ class Dataplane:
             else:
                 message = InferMessage(call.payload)
                 deployment = self.table.resolve(message.model, message.version)
+                if isinstance(deployment, DecoupledDeployment):
+                    self._take_decoupled(call, message, deployment, arrived)
+                    return
                 plan, lane, deadline = self._admit(deployment, message, arrived, len(call.payload))
                 buffers, request_id = message.buffers(), message.id
                 if message.plain:
@@ -146,6 +155,29 @@ class Dataplane:
                 with self._dispatcher.lock:
                     deployment.statistics.failed(int((monotonic() - arrived) * 1e9))
             call.fail(error)
+
+    def _take_decoupled(
+        self,
+        call: InferCall,
+        message: InferMessage,
+        deployment: DecoupledDeployment,
+        arrived: float,
+    ) -> None:
+        if not isinstance(call, DecoupledCall):
+            raise Unimplemented(UNARY_REFUSED)
+        plan, lane, deadline = self._admit(deployment, message, arrived, len(call.payload))
+        until = min(arrived + self._max_request_time, call.deadline)
+        tensors, nbytes = plan.arrange(message.buffers())
+        deadline = min(deadline, until)
+        if deadline <= arrived:
+            raise DeadlineExceeded("Request timeout expired before it was queued")
+        request = DecoupledRequest(
+            lane, plan, tensors, nbytes, arrived, deadline, until, message,
+            deployment.info.version, call,
+            empty_final=bool((message.parameters() or {}).get(EMPTY_FINAL)),
+        )  # fmt: skip
+        call.begin(partial(self._dispatcher.proceed, deployment, request))
+        self._dispatcher.submit(deployment, request)
 
     def _remember(
         self, payload: bytes, message: InferMessage, deployment: Deployment, plan: Plan
@@ -189,8 +221,11 @@ class Dataplane:
             max_queue_delay=message.max_queue_delay,
             instances=message.instances,
             preferred_batch_size=message.preferred_batch_size,
+            decoupled=message.decoupled,
+            max_streams=message.max_streams,
         )
-        deployment = Deployment(
+        kind = DecoupledDeployment if info.decoupled else Deployment
+        deployment = kind(
             info,
             statistics,
             # A batch's inputs, and outputs as large, must fit into an arena beside another batch.
@@ -214,7 +249,8 @@ class Dataplane:
         if found is None:
             link.close()
             return False
-        depth = _DEPTH[device.partition(":")[0]]
+        info = found.info
+        depth = info.max_streams if info.decoupled else _DEPTH[device.partition(":")[0]]
         added = Instance(instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes)
         self._dispatcher.attach(found, added)
         return True

@@ -95,6 +95,7 @@ class Supervisor:
             max_arena_bytes=settings.max_arena_bytes,
             repository_control=settings.may_control_repository,
             door=settings.door,
+            http=None if settings.http is None else str(settings.http),
         )
         number = self._number_of_gateways(found)
         self._doors = Doors(start, self._programs.gateway, self, number=number)
@@ -232,10 +233,11 @@ class Supervisor:
         self._doors.send(PublishServer(ready=True))
         await self._doors.settled()  # whoever reads the ready file finds every gateway ready
         try:
-            ready_file.write(address)
+            ready_file.write(address, self._doors.http)
         except OSError as error:
             raise self._unwritable(error) from None
-        self._on_ready(summarise(self._library, address, len(self._doors), found.notes))
+        doors = self._doors
+        self._on_ready(summarise(self._library, address, len(doors), found.notes, doors.http))
 
     async def _end(self) -> None:
         """Every child ended and reaped, in a bounded time."""

@@ -34,10 +34,15 @@ class Summary:
     versions: tuple[ServedVersion, ...]
     notes: tuple[str, ...] = ()
     gateways: int = 1
+    http: str | None = None
 
 
 def summarise(
-    library: Library, address: str, gateways: int = 1, notes: tuple[str, ...] = ()
+    library: Library,
+    address: str,
+    gateways: int = 1,
+    notes: tuple[str, ...] = (),
+    http: str | None = None,
 ) -> Summary:
     """The library as it is now."""
     versions: list[ServedVersion] = []
@@ -58,7 +63,7 @@ def summarise(
                     signature=loaded.signature if loaded is not None else None,
                 )
             )
-    return Summary(address, tuple(versions), notes, gateways)
+    return Summary(address, tuple(versions), notes, gateways, http)
 
 
 def short(tensors: tuple[TensorSpec, ...]) -> str:

@@ -6,8 +6,10 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from inferd.core.telemetry import logs
 from inferd.wire.errors import LoadFailed, OutputInvalid
 from inferd.wire.signature import Signature, TensorSpec
 from inferd.worker.faults import brief
-from inferd.worker.loader.loaded import LoadedModel, Parameters
+from inferd.worker.loader.loaded import Answers, LoadedModel, Parameters
 from inferd.worker.model import Answer, Array, Model, Value
 
 _log = logs.get_logger(__name__)
@@ -45,12 +47,20 @@ def load_code(source: ModelSource, device: torch.device) -> LoadedModel:
         raise LoadFailed(f"model.py failed to load the model: {brief(error)}") from error
     takes_parameters = _takes_parameters(predict, source.inputs)
     _check_callable(predict, source.inputs, takes_parameters=takes_parameters)
+    call = _Call(source, model, takes_parameters=takes_parameters)
+    decoupled = inspect.isgeneratorfunction(model.predict)
+    if decoupled and source.max_batch_size:
+        raise LoadFailed(
+            f"predict() is a generator, which answers one request at a time, but max_batch_size is "
+            f"{source.max_batch_size}: leave it out of model.toml, or set it to 0"
+        )
     return LoadedModel(
         name=source.name,
         platform="pytorch_code",
         signature=Signature(source.inputs, source.outputs, source.max_batch_size or 0),
         takes_parameters=takes_parameters,
-        execute=_Call(source, model, takes_parameters=takes_parameters),
+        execute=call.first if decoupled else call,
+        generate=call.generate if decoupled else None,
     )
 
 
@@ -61,10 +71,33 @@ class _Call:
         self._model = source.name
         self._inputs = tuple(spec.name for spec in source.inputs)
         self._outputs = tuple(spec.name for spec in source.outputs)
-        self._predict = model.predict
+        self._predict: Any = model.predict
         self._takes_parameters = takes_parameters
 
     def __call__(self, inputs: Sequence[Value | None], parameters: Parameters) -> Sequence[Value]:
+        return self._tensors(self._predict(**self._arguments(inputs, parameters)))
+
+    def generate(self, inputs: Sequence[Value | None], parameters: Parameters) -> Answers:
+        """What the model's generator yields; closing this closes it."""
+        with closing(self._predict(**self._arguments(inputs, parameters))) as answers:
+            while True:
+                try:
+                    answer = next(answers)
+                except StopIteration as end:
+                    return None if end.value is None else self._tensors(end.value)
+                yield self._tensors(answer)
+
+    def first(self, inputs: Sequence[Value | None], parameters: Parameters) -> Sequence[Value]:
+        """The first answer of the model's generator, which is then closed; nothing if it has none."""
+        with closing(self.generate(inputs, parameters)) as answers:
+            try:
+                return next(answers)
+            except StopIteration as end:
+                return end.value or ()
+
+    def _arguments(
+        self, inputs: Sequence[Value | None], parameters: Parameters
+    ) -> dict[str, object]:
         named: dict[str, object] = {
             name: value
             for name, value in zip(self._inputs, inputs, strict=True)
@@ -72,9 +105,10 @@ class _Call:
         }
         if self._takes_parameters:
             named[_PARAMETERS] = parameters or {}
-        return [
-            self._tensor(name, value) for name, value in self._named(self._predict(**named)).items()
-        ]
+        return named
+
+    def _tensors(self, answer: Answer) -> Sequence[Value]:
+        return [self._tensor(name, value) for name, value in self._named(answer).items()]
 
     def _named(self, answer: Answer) -> Mapping[str, Value]:
         """The answer by name, in the signature's order."""

@@ -20,6 +20,7 @@ class CpuRunner:
 
     # A second batch under way would only make batches smaller.
     depth = 0
+    generates = False
 
     def __init__(self, model: LoadedModel) -> None:
         self._name = model.name

@@ -30,6 +30,7 @@ class CudaRunner:
 
     # One computes while the next is copied in.
     depth = 1
+    generates = False
 
     def __init__(self, model: LoadedModel, device: torch.device) -> None:
         self._name = model.name
@@ -87,7 +88,7 @@ class CudaRunner:
 
     def fault_of(self, error: BaseException, batch: int) -> BatchFailed:
         """The answer to a batch whose queued work failed; ends the process if the GPU is lost."""
-        _end_if_lost(error)
+        end_if_lost(error)
         return BatchFailed(batch, model_fault(error, self._name))
 
     def _bring(self, memory: SlotMemory, batch: RunBatch, marks: _Marks) -> list[Value | None]:
@@ -118,7 +119,7 @@ class CudaRunner:
 
     def _settle(self, error: BaseException) -> None:
         """After a failed launch: nothing of it may still read the slot that is given back."""
-        _end_if_lost(error)
+        end_if_lost(error)
         torch.cuda.synchronize(self._device)
 
 
@@ -146,7 +147,7 @@ class CudaExecution:
         try:
             self._runner.copy_out(self._parts, memory, offset, self._marks)
         except Exception as error:
-            _end_if_lost(error)
+            end_if_lost(error)
             torch.cuda.synchronize()
             return BatchFailed(self.batch, own_fault(error, "copying the outputs of a batch"))
         return None
@@ -207,6 +208,7 @@ def _ns(start: torch.cuda.Event, end: torch.cuda.Event) -> int:
     return round(milliseconds * 1e6)
 
 
-def _end_if_lost(error: BaseException) -> None:
+def end_if_lost(error: BaseException) -> None:
+    """Raise `DeviceLost` if only a new process can use the device again."""
     if is_device_lost(error):
         raise DeviceLost("the CUDA context is broken") from error

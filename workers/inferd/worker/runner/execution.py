@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from inferd.core.link.messages import BatchDone, BatchFailed, Fault, OutputOverflow, RunBatch
+from inferd.core.link.messages import (
+    BatchAnswer,
+    BatchDone,
+    BatchFailed,
+    Fault,
+    OutputOverflow,
+    RunBatch,
+)
 from inferd.worker.tensors import SlotMemory
 
 
@@ -13,16 +20,17 @@ class Execution(Protocol):
 
     batch: int
 
-    def finish(self) -> BatchDone | OutputOverflow | BatchFailed:
+    def finish(self) -> BatchDone | BatchAnswer | OutputOverflow | BatchFailed:
         """Wait for it; what to tell the gateway.
 
-        After `OutputOverflow` the outputs are kept until `place` finds room for them.
+        After `OutputOverflow` the outputs are kept until `place` finds room for them. After
+        `BatchAnswer`, which generators alone give, it is to be called again.
         """
         ...
 
     def place(
         self, memory: SlotMemory, offset: int, nbytes: int
-    ) -> BatchDone | OutputOverflow | BatchFailed:
+    ) -> BatchDone | BatchAnswer | OutputOverflow | BatchFailed:
         """Write the outputs that overflowed to `nbytes` bytes from `offset` on."""
         ...
 
@@ -32,6 +40,9 @@ class Runner(Protocol):
 
     depth: int
     """Batches that may be under way while the next one is looked for."""
+
+    generates: bool
+    """Whether a batch is a generator, whose steps `finish` takes, instead of work on its way."""
 
     def launch(self, memory: SlotMemory, batch: RunBatch) -> Execution:
         """Start a batch whose slots lie in `memory`."""

@@ -42,8 +42,13 @@ class Steps:
             values = self._run(some, batch.parameters)
             shapes = tuple([None if value is None else tuple(value.shape) for value in some])
             self._check(values, shapes)
-            answers.append(values)
+            # The model may write its next answer to the same memory.
+            answers.append([_copy(value) for value in values])
         return [_joined(column) for column in zip(*answers, strict=True)]
+
+
+def _copy(value: Value) -> Value:
+    return value.clone() if isinstance(value, torch.Tensor) else value.copy()
 
 
 def _joined(values: tuple[Value, ...]) -> Value:

@@ -10,9 +10,12 @@ from inferd.core.link.messages.counts import (
     VersionCounts,
 )
 from inferd.core.link.messages.gateway_worker import (
+    AdvanceBatch,
+    BatchAnswer,
     BatchDone,
     BatchFailed,
     CloseArena,
+    CloseBatch,
     DropBatch,
     FromLinkedWorker,
     GrantOutput,
@@ -68,11 +71,14 @@ from inferd.core.link.messages.supervisor_worker import (
 __all__ = [
     "AddDeployment",
     "AddInstance",
+    "AdvanceBatch",
     "AskCounts",
+    "BatchAnswer",
     "BatchCounts",
     "BatchDone",
     "BatchFailed",
     "CloseArena",
+    "CloseBatch",
     "CommandAnswer",
     "CountsReport",
     "DeploymentDrained",

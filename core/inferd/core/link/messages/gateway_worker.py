@@ -62,19 +62,47 @@ class DropBatch(Message, frozen=True):
     batch: int
 
 
-ToLinkedWorker = OpenArena | CloseArena | RunBatch | GrantOutput | DropBatch
+class AdvanceBatch(Message, frozen=True):
+    """The last answer of a generator is read: its room may be written again, take its next step."""
+
+    batch: int
+
+
+class CloseBatch(Message, frozen=True):
+    """Nobody wants more answers of a generator: close it and report the batch done.
+
+    One that has ended already has said so; then this says nothing new.
+    """
+
+    batch: int
+
+
+ToLinkedWorker = (
+    OpenArena | CloseArena | RunBatch | GrantOutput | DropBatch | AdvanceBatch | CloseBatch
+)
 
 # --- worker → gateway (a link) -------------------------------------------------------------
 
 
 class BatchDone(Message, frozen=True):
-    """The outputs lie in the arena, in the signature's order. Times in nanoseconds."""
+    """The outputs lie in the arena, in the signature's order. Times in nanoseconds.
+
+    Of a generator: it has ended, with this as its last answer, or without one where there are no
+    outputs; the times are those of all its steps.
+    """
 
     batch: int
     outputs: tuple[SlotTensor, ...]
     input_ns: int
     infer_ns: int
     output_ns: int
+
+
+class BatchAnswer(Message, frozen=True):
+    """A generator has yielded: its outputs lie in the arena, and it waits for `AdvanceBatch`."""
+
+    batch: int
+    outputs: tuple[SlotTensor, ...]
 
 
 class OutputOverflow(Message, frozen=True):
@@ -91,4 +119,4 @@ class BatchFailed(Message, frozen=True):
     fault: Fault
 
 
-FromLinkedWorker = BatchDone | OutputOverflow | BatchFailed
+FromLinkedWorker = BatchDone | BatchAnswer | OutputOverflow | BatchFailed

@@ -21,7 +21,7 @@ class StartGateway(Message, frozen=True):
     """The first message to a gateway: where to listen and within which limits.
 
     Sizes in bytes, times in seconds. `address` is HOST:PORT, port 0 for a free one; with
-    `share_port` other gateways listen at the same one.
+    `share_port` other gateways listen at the same one. `http` is another HOST:PORT, None for no HTTP.
     """
 
     address: str
@@ -31,12 +31,14 @@ class StartGateway(Message, frozen=True):
     repository_control: bool
     share_port: bool = False
     door: DoorChoice = "auto"
+    http: str | None = None
 
 
 class AddDeployment(Message, frozen=True):
     """One generation of one model version, not yet routed to. Times in seconds.
 
     Batches are formed of up to `preferred_batch_size` rows; 0 stands for the model's largest.
+    `max_streams` is how many generators of a `decoupled` model one worker runs side by side.
     """
 
     deployment: int
@@ -49,6 +51,8 @@ class AddDeployment(Message, frozen=True):
     max_queue_delay: float
     instances: tuple[Pinning, ...]
     preferred_batch_size: int = 0
+    decoupled: bool = False
+    max_streams: int = 64
 
 
 class AddInstance(Message, frozen=True):
@@ -137,15 +141,17 @@ ToGateway = (
 
 
 class Listening(Message, frozen=True):
-    """The gateway has bound HOST:PORT; it accepts calls when it is told to."""
+    """The gateway has bound HOST:PORT; it accepts calls when it is told to. `http` likewise."""
 
     address: str
+    http: str | None = None
 
 
 class ListenFailed(Message, frozen=True):
-    """The address could not be bound."""
+    """The address for gRPC, or with `over_http` the one for HTTP, could not be bound."""
 
     reason: str
+    over_http: bool = False
 
 
 class InstanceAttached(Message, frozen=True):

@@ -60,6 +60,7 @@ class Loaded(Message, frozen=True):
     """The model is loaded and warm. `takes_parameters`: request parameters reach the model.
 
     `preferred_batch_size` is up to how many rows a batch is worth forming, 0 where not known.
+    `decoupled`: its requests are answered by generators, many times or never.
     """
 
     signature: Signature
@@ -67,6 +68,7 @@ class Loaded(Message, frozen=True):
     takes_parameters: bool
     seconds: float
     preferred_batch_size: int = 0
+    decoupled: bool = False
 
 
 class LoadingFailed(Message, frozen=True):

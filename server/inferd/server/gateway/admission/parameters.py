@@ -11,6 +11,9 @@ from inferd.wire.requests import Parameter
 _IGNORED = frozenset({"binary_data_output", "headers"})
 """Reserved for HTTP; a gRPC request may carry them without meaning."""
 
+EMPTY_FINAL = "triton_enable_empty_final_response"
+"""Asks for a last answer without outputs where a generator ends without one; else without effect."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestParameters:
@@ -90,6 +93,5 @@ _RESERVED: dict[str, Callable[[str, Parameter], object]] = {
     "sequence_id": _sequence_id,
     "sequence_start": _sequence_flag,
     "sequence_end": _sequence_flag,
-    # A unary call has one response, so there is no empty final one to ask for.
-    "triton_enable_empty_final_response": _flag,
+    EMPTY_FINAL: _flag,
 }

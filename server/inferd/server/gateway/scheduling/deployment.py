@@ -25,11 +25,6 @@ from inferd.wire.errors import (
 PATIENCE = 0.5
 """Of the last batch's time, there and back: so long may the next one be held at most."""
 
-_STRETCH_NS = 8_000_000
-"""So long may the executions last that are asked for at once: nobody else gets a turn meanwhile."""
-
-_MOST_PARTS = 16
-
 
 class Superseded(Exception):
     """The deployment takes no more requests: its model was routed anew or unloaded."""
@@ -62,7 +57,6 @@ class Deployment:
         self._delays = info.max_queue_delay > 0
         # On a device of its own, batches in messages of their own overlap copying and computing.
         self._steps = all(each.device == "cpu" for each in info.instances)
-        self._parts = 1
         self._now = now
         self._looked = 0.0
         self._epoch_ms = epoch_ms
@@ -155,7 +149,7 @@ class Deployment:
             self._fail(pending, DeadlineExceeded("Request timeout expired while it was queued"))
         for instance in sorted(self.instances, key=lambda each: each.outstanding):
             while self._queue.size and (instance.free or self._may_lie_ready(instance)):
-                batch = self._queue.take(now, full=not instance.free, parts=self._parts)
+                batch = self._queue.take(now, full=not instance.free)
                 if batch is None:
                     break
                 if not self._start(instance, batch):
@@ -274,8 +268,7 @@ class Deployment:
         for rows in batch.sizes:
             self.statistics.executed(rows, share(durations, rows, batch.rows), epoch_ms)
         if self._steps and not batch.lane.background:
-            longest = max(1, sum(durations) // batch.executions)
-            self._parts = max(1, min(_MOST_PARTS, _STRETCH_NS // longest))
+            batch.lane.observe_time(batch.rows, batch.executions, sum(durations))
 
     def abandon(self, instance: Instance, outcome: Failed) -> None:
         """A batch ended in an error: its callers get it, and what is due next starts."""

@@ -14,7 +14,10 @@ RESTART_HINT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DeploymentInfo:
-    """What a deployment serves and within which limits."""
+    """What a deployment serves and within which limits.
+
+    One instance runs up to `max_streams` generators of a `decoupled` model side by side.
+    """
 
     number: int
     model: str
@@ -26,6 +29,8 @@ class DeploymentInfo:
     max_queue_delay: float
     instances: tuple[Pinning, ...]
     preferred_batch_size: int = 0
+    decoupled: bool = False
+    max_streams: int = 64
 
     def not_ready(self) -> ModelNotReady:
         """The error of requests that come while no instance lives."""

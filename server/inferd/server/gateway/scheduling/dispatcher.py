@@ -9,9 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from math import inf
 
-from inferd.core.link.messages import BatchDone, BatchFailed, OutputOverflow
+from inferd.core.link.messages import BatchAnswer, BatchDone, BatchFailed, OutputOverflow
 from inferd.core.link.sockets import PeerGone
 from inferd.core.telemetry.logs import get_logger
+from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeployment
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
 from inferd.server.gateway.scheduling.lull import Lull
@@ -119,6 +120,11 @@ class Dispatcher:
             deployment.cancel(pending)
             self._check_drained(deployment)
 
+    def proceed(self, deployment: DecoupledDeployment, pending: Pending) -> None:
+        """The caller has read on: the request's next answer may be made."""
+        with self.lock:
+            deployment.proceed(pending)
+
     def drain(self, deployment: Deployment) -> None:
         """Nothing new comes: close the deployment once it is empty."""
         with self.lock:
@@ -187,6 +193,8 @@ class Dispatcher:
                     deployment.overflowed(instance, message)
                     self._set_alarm(deployment, wake=False)
                     self._check_drained(deployment)
+            elif isinstance(message, BatchAnswer):
+                self._pass_on(deployment, instance, message)
             else:
                 self._conclude(deployment, instance, message)
         except PeerGone:
@@ -216,6 +224,22 @@ class Dispatcher:
                 # What waits now may be due before anything else happens.
                 self._set_alarm(deployment, wake=False)
                 self._check_drained(deployment)
+
+    def _pass_on(self, deployment: Deployment, instance: Instance, message: BatchAnswer) -> None:
+        if not isinstance(deployment, DecoupledDeployment):
+            raise TypeError("a worker gave one of many answers for a model that is not decoupled")
+        outcome = instance.answer(message)
+        goes_on = False
+        if isinstance(outcome, Completed):
+            try:
+                goes_on = deployment.pass_on(outcome)
+            except OutputInvalid as error:
+                outcome = Failed(outcome.number, outcome.execution, error)
+        with self.lock:
+            if isinstance(outcome, Failed):
+                deployment.misanswered(instance, outcome)
+            elif goes_on:
+                deployment.advance(instance, message.batch)
 
     def _detach(self, deployment: Deployment, instance: Instance) -> None:
         with self.lock:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
 
 from inferd.core.link.arena import aligned
 from inferd.core.link.messages import (
+    AdvanceBatch,
+    BatchAnswer,
     BatchDone,
     BatchFailed,
+    CloseBatch,
     DropBatch,
     FromLinkedWorker,
     GrantOutput,
@@ -83,6 +86,11 @@ class Instance:
         self._arenas = Arenas(link, limit=max_arena_bytes)
         self._executions: dict[int, Execution] = {}
         self._last = 0
+
+    @property
+    def executions(self) -> Mapping[int, Execution]:
+        """What the worker holds, by number."""
+        return self._executions
 
     @property
     def outstanding(self) -> int:
@@ -167,6 +175,35 @@ class Instance:
             outputs.append(slot.cells[each.offset : each.offset + each.nbytes])
         durations = (message.input_ns, message.infer_ns, message.output_ns)
         return Completed(message.batch, execution, tuple(layout), tuple(outputs), durations)
+
+    def answer(self, message: BatchAnswer) -> Completed | Failed | None:
+        """One answer of a generator, as `conclude` gives the last; it lies there until `advance`."""
+        return self.conclude(BatchDone(message.batch, message.outputs, 0, 0, 0))
+
+    def advance(self, number: int) -> None:
+        """Let a generator take its next step; its last answer is read. Raises `PeerGone`."""
+        self.link.send(AdvanceBatch(number))
+
+    def stop(self, number: int) -> None:
+        """Have a generator closed; it is outstanding until the worker has. Raises `PeerGone`."""
+        self.link.send(CloseBatch(number))
+
+    def enlarge(self, message: OutputOverflow) -> None:
+        """Give a generator room for larger answers, and some to grow, in place of what it had.
+
+        Raises `ArenaFull` where there is none.
+        """
+        execution = self._executions[message.batch]
+        for slot in execution.slots[1:]:  # the first holds the inputs
+            self._arenas.free(slot)
+        del execution.slots[1:]
+        try:
+            slot = self._arenas.allocate(message.nbytes + message.nbytes // 2)
+        except ArenaFull:
+            slot = self._arenas.allocate(message.nbytes)
+        execution.slots.append(slot)
+        execution.batch.lane.observe_output(execution.batch.rows, slot.nbytes)
+        self.link.send(GrantOutput(message.batch, slot.arena, slot.offset, slot.nbytes))
 
     def grant(self, message: OutputOverflow) -> Failed | None:
         """Give an execution room for larger outputs; it fails where there is none."""

@@ -10,6 +10,11 @@ from inferd.core.link.arena import aligned
 from inferd.core.link.messages import ParameterValue
 from inferd.wire.signature import TensorSpec, byte_size
 
+_STRETCH_NS = 8_000_000
+"""So long may the executions last that are asked for at once: nobody else gets a turn meanwhile."""
+
+_MOST_PARTS = 16
+
 _OUTPUT_MARGIN = 4096
 """Bytes added to a guess of the outputs' size, so that small answers fit at the first try."""
 
@@ -62,6 +67,8 @@ class Lane:
         self._sizes = dict(sizes or {})
         self._row_nbytes = self._exact_row_nbytes()
         self._seen_row_nbytes = 0.0
+        self.parts = 1
+        """Parts of one request that was split that may go to a worker together."""
 
     @property
     def batches(self) -> bool:
@@ -99,6 +106,15 @@ class Lane:
             return sum(aligned(rows * each) for each in self._row_nbytes)
         guess = max(input_nbytes, int(1.25 * self._seen_row_nbytes * max(1, rows)))
         return aligned(guess + _OUTPUT_MARGIN)
+
+    def observe_time(self, rows: int, executions: int, ns: int) -> None:
+        """Learn how many parts may go together, from what so many executions took.
+
+        Only full ones tell it, and only where the room for outputs is known beforehand: together
+        they need more of it than each would.
+        """
+        if self._row_nbytes is not None and rows >= self.max_rows > 0:
+            self.parts = max(1, min(_MOST_PARTS, _STRETCH_NS * executions // max(1, ns)))
 
     def observe_output(self, rows: int, nbytes: int) -> None:
         """Learn from outputs of this size, for the next guess."""

@@ -102,11 +102,11 @@ class Queue:
         """Whether a batch waits that cannot grow any more."""
         return any(_is_full(lane, waiting) for lane, waiting in self._lanes.items())
 
-    def take(self, now: float, *, full: bool = False, parts: int = 1) -> Batch | None:
+    def take(self, now: float, *, full: bool = False) -> Batch | None:
         """The next batch that is due, or None; with `full` only one that cannot grow any more.
 
-        Up to `parts` parts of one request that was split may come together: its caller gets no part
-        of the answer sooner than the whole. Call `expire` first: this looks at no deadline.
+        Several parts of one request that was split may come together (`Lane.parts`): its caller
+        gets no part of the answer sooner than the whole. Call `expire` first: this looks at no deadline.
         """
         best: Lane | None = None
         oldest = inf
@@ -121,7 +121,7 @@ class Queue:
         # A full batch of another lane must not overtake it: it would again and again.
         if best is None or (full and not _is_full(best, self._lanes[best])):
             return None
-        return self._form(best, now, parts)
+        return self._form(best, now)
 
     def give_back(self, batch: Batch) -> None:
         """Put a batch that was just taken back to where it was."""
@@ -210,7 +210,7 @@ class Queue:
         while pieces and pieces[0].pending.settled:
             waiting.rows -= pieces.popleft().rows
 
-    def _form(self, lane: Lane, now: float, parts: int) -> Batch | None:
+    def _form(self, lane: Lane, now: float) -> Batch | None:
         waiting = self._lanes[lane]
         pieces, rows, nbytes = waiting.pieces, 0, 0
         taken: list[Piece] = []
@@ -223,7 +223,7 @@ class Queue:
                     nbytes + piece.nbytes > max_nbytes
                     or (
                         rows + piece.rows > max_rows
-                        and not (len(taken) < parts and taken[0].pending is pending)
+                        and not self._go_together(taken, piece, rows, nbytes)
                     )
                 ):
                     break
@@ -240,6 +240,16 @@ class Queue:
         if not pieces:
             del self._lanes[lane]
         return Batch(lane, taken, rows, now, lane.max_rows) if taken else None
+
+    def _go_together(self, taken: list[Piece], piece: Piece, rows: int, nbytes: int) -> bool:
+        """Whether one more part goes to the worker with parts of the same request."""
+        lane = piece.pending.lane
+        room = lane.output_nbytes(rows + piece.rows, nbytes + piece.nbytes)
+        return (
+            len(taken) < lane.parts
+            and taken[0].pending is piece.pending
+            and room <= self._max_batch_bytes
+        )
 
 
 def _is_full(lane: Lane, waiting: _Waiting) -> bool:

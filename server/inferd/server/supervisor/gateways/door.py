@@ -24,6 +24,9 @@ from inferd.server.supervisor.replicas.process import ChildProcess, Exit
 from inferd.server.supervisor.replicas.restart import History, RestartPolicy, after_death
 
 ADVICE = "name another address with --grpc HOST:PORT, port 0 for any free one"
+HTTP_ADVICE = (
+    "name another address for HTTP with --http HOST:PORT, port 0 for any free one, or --http off"
+)
 """What an operator can do about an address that cannot be had."""
 
 LISTEN_TIMEOUT = 30.0
@@ -69,6 +72,7 @@ class Door:
         """`command` starts a gateway; `start` is what it is told first; logs call it `name`."""
         self.name = name
         self.address = start.address
+        self.http = start.http
         self._start = start
         self._command = command
         self._events = events
@@ -151,27 +155,32 @@ class Door:
         except OSError as error:
             self._after_death(f"it could not be started: {error.strerror}")
             return
-        self._process.send(msgspec.structs.replace(self._start, address=self.address))
+        self._process.send(
+            msgspec.structs.replace(self._start, address=self.address, http=self.http)
+        )
         self._set_timer(LISTEN_TIMEOUT, self._process.kill)
 
     def _said(self, message: FromGateway) -> None:
         match message:
-            case Listening(address):
+            case Listening(address, http):
                 self._set_timer(None)
-                # A port that the system chose is kept when the gateway is started again.
-                self.address = address
+                # Ports that the system chose are kept when the gateway is started again.
+                self.address, self.http = address, http
                 self._up_since = self._clock.monotonic()
-                _log.info("gateway listens", name=self.name, address=address, gateway=self.pid)
+                _log.info(
+                    "gateway listens", name=self.name, address=address, http=http, gateway=self.pid
+                )
                 if self._opened is not None and not self._opened.done():
                     self._opened.set_result(address)
                 self._introduce()
-            case ListenFailed(reason):
+            case ListenFailed(reason, over_http):
                 if self._opened is None:
                     _log.error(
                         "gateway cannot listen", name=self.name, address=self.address, reason=reason
                     )
                 elif not self._opened.done():
-                    self._opened.set_exception(ListenError(f"{reason}; {ADVICE}"))
+                    advice = HTTP_ADVICE if over_http else ADVICE
+                    self._opened.set_exception(ListenError(f"{reason}; {advice}"))
             case _:
                 self._events.gateway_said(self, message)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import msgspec
 
+from inferd.core.address import Address
 from inferd.core.clock import Clock
 from inferd.core.link.messages import (
     AskCounts,
@@ -20,11 +21,16 @@ from inferd.core.link.messages import (
     StartGateway,
     ToGateway,
 )
-from inferd.core.settings import Address
 from inferd.core.telemetry.counts import Counts
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.supervisor.gateways.census import Census
-from inferd.server.supervisor.gateways.door import ADVICE, Door, DoorEvents, ListenError
+from inferd.server.supervisor.gateways.door import (
+    ADVICE,
+    HTTP_ADVICE,
+    Door,
+    DoorEvents,
+    ListenError,
+)
 from inferd.server.supervisor.gateways.port import is_free
 from inferd.server.supervisor.gateways.roll_call import RollCall
 from inferd.server.supervisor.gateways.rounds import Rounds
@@ -85,14 +91,21 @@ class Doors:
         """Those that listen."""
         return tuple(door for door in self._doors if door.up)
 
+    @property
+    def http(self) -> str | None:
+        """The address at which they listen for HTTP once they are open; None if they do not."""
+        return self._doors[0].http
+
     async def open(self) -> str:
         """Start the first gateways; the address they listen at. Raises `ListenError`."""
         first, *others = self._doors
-        if self._shared and not await is_free(Address.parse(first.address)):
-            raise ListenError(f"cannot listen on {first.address}: the port is taken; {ADVICE}")
+        for wanted, advice in ((first.address, ADVICE), (first.http, HTTP_ADVICE)):
+            if self._shared and wanted and not await is_free(Address.parse(wanted)):
+                raise ListenError(f"cannot listen on {wanted}: the port is taken; {advice}")
         address = await first.open()
         for door in others:
-            door.address = address  # its port may have been the system's choice
+            # Their ports may have been the system's choice.
+            door.address, door.http = address, first.http
         await asyncio.gather(*(door.open() for door in others))
         return address
 

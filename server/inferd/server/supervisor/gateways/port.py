@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 
-from inferd.core.settings import Address
+from inferd.core.address import Address
 
 
 async def is_free(address: Address) -> bool:

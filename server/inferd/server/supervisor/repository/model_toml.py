@@ -27,13 +27,15 @@ class DeclarationError(ValueError):
 class Declaration:
     """How a model is to be served. None leaves it to the server's settings or to the artefact.
 
-    `max_queue_delay` is in seconds, `instances` counts workers per device.
+    `max_queue_delay` is in seconds, `instances` counts workers per device; `max_streams` is how many
+    generators of a model that yields one worker runs side by side, for each gateway.
     """
 
     max_batch_size: int | None = None
     max_queue_delay: float = 0.0
     max_queue_size: int = 1000
     versions: Versions = "latest"
+    max_streams: int = 64
     instances: int = 1
     devices: tuple[str, ...] | None = None
     threads: int | None = None
@@ -63,6 +65,8 @@ class _ModelToml(BaseModel):
     max_batch_size: Annotated[int, Field(ge=0)] | None = None
     max_queue_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     max_queue_size: Annotated[int, Field(ge=1)] = 1000
+    # More might fill a link in both directions, with either side waiting for the other to read.
+    max_streams: Annotated[int, Field(ge=1, le=128)] = 64
     versions: VersionsField = "latest"
     instances: Annotated[int, Field(ge=1, le=256)] = 1
     devices: Annotated[Names, Field(strict=False)] | None = None
@@ -106,6 +110,7 @@ def parse(text: str) -> Declaration:
         max_batch_size=found.max_batch_size,
         max_queue_delay=found.max_queue_delay_ms / 1000,
         max_queue_size=found.max_queue_size,
+        max_streams=found.max_streams,
         versions=found.versions,
         instances=found.instances,
         devices=found.devices,

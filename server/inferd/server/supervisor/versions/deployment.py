@@ -122,6 +122,8 @@ class Deployment:
             max_queue_delay=self.queue.max_delay,
             instances=tuple(replica.pinning for replica in self.replicas),
             preferred_batch_size=loaded.preferred_batch_size,
+            decoupled=loaded.decoupled,
+            max_streams=self.queue.max_streams,
         )
         self.announced = True
         for gateway in gateways:

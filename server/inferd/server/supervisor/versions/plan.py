@@ -18,10 +18,14 @@ from inferd.server.supervisor.versions.policy import selected
 
 @dataclass(frozen=True, slots=True)
 class QueueTerms:
-    """How requests wait for a deployment; `max_delay` in seconds."""
+    """How requests wait for a deployment; `max_delay` in seconds.
+
+    Of those that are answered by generators, `max_streams` run side by side in one worker.
+    """
 
     max_size: int
     max_delay: float
+    max_streams: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ def plan(
         pinnings = _pinnings(declaration, devices, machine)
     except (PlacementError, ValueError) as error:
         return tuple(Obstacle(version, str(error)) for version in nothing)
-    queue = QueueTerms(declaration.max_queue_size, declaration.max_queue_delay)
+    queue = QueueTerms(
+        declaration.max_queue_size, declaration.max_queue_delay, declaration.max_streams
+    )
     plans: list[VersionPlan | Obstacle] = []
     for number in chosen:
         try:

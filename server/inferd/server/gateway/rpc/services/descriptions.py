@@ -58,7 +58,7 @@ def config_of(info: DeploymentInfo) -> ModelConfig:
             batching.preferred_batch_size.append(info.preferred_batch_size)
         batching.max_queue_delay_microseconds = int(info.max_queue_delay * 1e6)
         batching.default_queue_policy.max_queue_size = info.max_queue_size
-    config.model_transaction_policy.decoupled = False
+    config.model_transaction_policy.decoupled = info.decoupled
     for device, count in _count_devices(info.instances).items():
         group = config.instance_group.add(name=f"{info.model}_{device}", count=count)
         if device.startswith("cuda:"):

@@ -1,4 +1,4 @@
-"""ModelStreamInfer: many requests on one call, answered in their order."""
+"""ModelStreamInfer: many requests on one call, answered in their order, or as generators yield."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from inferd.protos.oip_pb2 import ModelInferResponse, ModelStreamInferResponse
 from inferd.server.gateway.dataplane import InferCall
 from inferd.server.gateway.rpc.call import StreamCall
 from inferd.server.gateway.rpc.faults import unexpected
-from inferd.wire.answers import varint
-from inferd.wire.errors import Draining, InvalidRequest, ServingError
-from inferd.wire.requests import InferMessage
-from inferd.wire.status import message_of
+from inferd.server.gateway.rpc.services.stream_turn import Turn, TurnKeeper
+from inferd.wire.errors import Draining, ServingError
 
 MOST_UNANSWERED = 128
 """Requests of one stream that are read before the answers to the first of them have left.
@@ -26,7 +23,11 @@ MOST_UNANSWERED_BYTES = 32 << 20
 """The same in bytes: requests until they are answered, answers until they have left; one request
 is always read. Those to come are taken to be as large as the last."""
 
-_ANSWER_TAG = b"\x12"  # field 2 of ModelStreamInferResponse, length-delimited
+MOST_AHEAD = 4
+"""Answers of one generator that may be on their way when it takes its next step."""
+
+TRUE_ERRORS = ("triton_grpc_error", "true")
+"""Metadata of a caller that wants the first failure to end its stream with a true gRPC status."""
 
 Infer = Callable[[InferCall], None]
 
@@ -35,7 +36,7 @@ class InferenceStreams:
     """Every stream under way. Safe from any thread."""
 
     def __init__(self, infer: Infer) -> None:
-        """`infer` sees to it that a request is answered, once, as if it had come alone."""
+        """`infer` sees to it that a request is answered, as if it had come alone."""
         self._infer = infer
         self._lock = threading.Lock()
         self._open: set[InferenceStream] = set()
@@ -74,10 +75,11 @@ class InferenceStreams:
         self._aside.submit(_perform, act)
 
 
-class InferenceStream:
-    """One stream: reads requests while few enough are unanswered, and sends answers in turn.
+class InferenceStream(TurnKeeper):
+    """One stream: reads requests while few enough are unanswered, and sends what answers them.
 
-    The door's thread reads; answers come from any thread.
+    Requests with one answer are answered in their order, others whenever they have an answer. The
+    door's thread reads; answers come from any thread.
     """
 
     def __init__(
@@ -96,11 +98,16 @@ class InferenceStream:
         self._infer = infer
         self._left = left
         self._later = later
+        self._true_errors = TRUE_ERRORS in [(key, value) for key, value in call.metadata]
         self._lock = threading.Lock()
-        self._turns: deque[_Turn] = deque()  # whose answers are not handed to the call yet
-        self._unanswered: deque[_Turn] = deque()  # whose answers have not left yet
+        self._turns: deque[Turn] = deque()  # in order, whose answers are not handed over yet
+        self._decoupled: dict[Turn, None] = {}  # those that may have more answers, oldest first
+        self._stalled: list[Turn] = []  # of those the ones that wait for their answers to leave
+        self._leaving: deque[tuple[Turn, int]] = deque()  # answers handed over, and their sizes
+        self._leaving_bytes = 0
+        self._unanswered = 0  # requests whose last answers have not left yet
         self._unanswered_bytes = 0
-        self._awaited = 0  # requests whose answers are still to come
+        self._awaited = 0  # requests whose last answers are still to come
         self._last_answer_bytes = 0
         self._waiting = False
         self._ending = False
@@ -121,23 +128,72 @@ class InferenceStream:
                 self._error = error
                 self._end_if_due()
 
-    def settle(self, turn: _Turn, answer: bytes) -> None:
+    def settle(self, turn: Turn, answer: bytes, error: ServingError | None = None) -> None:
         """An answer has come: send those whose turn it is."""
         with self._lock:
-            if turn.answer is not None:
+            if turn.answer_bytes is not None or self._over:
                 return
-            turn.answer = answer
+            turn.answer_bytes = answer
+            turn.error = error
+            turn.ended = True
             self._awaited -= 1
-            self._last_answer_bytes = len(answer)
             self._unanswered_bytes += len(answer) - turn.nbytes
-            turn.nbytes = len(answer)
+            turn.nbytes = 0
             turns = self._turns
-            while turns and turns[0].answer is not None:
-                self._call.send(turns[0].answer)
-                turns.popleft()
+            while turns and turns[0].answer_bytes is not None:
+                first = turns[0]
+                if first.error is not None and self._true_errors:
+                    self._break_off(first.error)
+                    return
+                self._hand_over(first, turns.popleft().answer_bytes or b"")
             self._end_if_due()
 
-    def forget_late(self, turn: _Turn) -> None:
+    def begin(self, turn: Turn) -> None:
+        """A request has many answers: it stands in nobody's way, and nobody in its."""
+        with self._lock:
+            if turn.decoupled or self._over:
+                return
+            turn.decoupled = True
+            self._turns.remove(turn)
+            self._decoupled[turn] = None
+
+    def pass_on(self, turn: Turn, answer: bytes) -> bool:
+        """Send one of many answers; whether the next one may be made at once."""
+        with self._lock:
+            if turn.ended or self._over:
+                return False
+            self._unanswered_bytes += len(answer)
+            self._hand_over(turn, answer)
+            if self._has_room(turn):
+                return True
+            self._stalled.append(turn)
+            return False
+
+    def close(self, turn: Turn, answer: bytes | None, error: ServingError | None = None) -> None:
+        """Many answers end, with a last one or without."""
+        with self._lock:
+            if turn.ended or self._over:
+                return
+            turn.ended = True
+            self._decoupled.pop(turn, None)
+            if turn in self._stalled:
+                self._stalled.remove(turn)
+            self._awaited -= 1
+            self._unanswered_bytes -= turn.nbytes
+            if error is not None and self._true_errors:
+                self._break_off(error)
+                return
+            if answer is not None:
+                self._unanswered_bytes += len(answer)
+                self._hand_over(turn, answer)
+            if not turn.leaving:
+                self._unanswered -= 1
+            self._end_if_due()
+            reads_on = self._may_read_on()
+        if reads_on:
+            self._call.receive(self._received)
+
+    def forget_late(self, turn: Turn) -> None:
         """Forget a request of a caller that had gone before anybody asked."""
         self._later(turn.forget)
 
@@ -145,20 +201,35 @@ class InferenceStream:
     def _full(self) -> bool:
         expected = self._awaited * self._last_answer_bytes
         return (
-            len(self._unanswered) >= MOST_UNANSWERED
+            self._unanswered >= MOST_UNANSWERED
             or self._unanswered_bytes + expected >= MOST_UNANSWERED_BYTES
         )
+
+    def _has_room(self, turn: Turn) -> bool:
+        """Whether a generator may take a step: its answers leave, and those of others, too."""
+        if not self._leaving:
+            return True
+        under_way = len(self._decoupled) - len(self._stalled)
+        expected = under_way * self._last_answer_bytes
+        return turn.leaving < MOST_AHEAD and self._leaving_bytes + expected < MOST_UNANSWERED_BYTES
+
+    def _hand_over(self, turn: Turn, answer: bytes) -> None:
+        turn.leaving += 1
+        self._last_answer_bytes = len(answer)
+        self._leaving.append((turn, len(answer)))
+        self._leaving_bytes += len(answer)
+        self._call.send(answer)
 
     def _received(self, payload: bytes | None) -> None:
         if payload is None:
             self.end(None)
             return
-        turn = _Turn(self, payload, self._call.deadline)
+        turn = Turn(self, payload, self._call.deadline)
         with self._lock:
             if self._ending:
                 return
             self._turns.append(turn)
-            self._unanswered.append(turn)
+            self._unanswered += 1
             self._unanswered_bytes += turn.nbytes
             self._awaited += 1
         try:
@@ -173,23 +244,62 @@ class InferenceStream:
 
     def _sent(self) -> None:
         with self._lock:
-            self._unanswered_bytes -= self._unanswered.popleft().nbytes
-            if not self._waiting or self._full:
-                return
-            self._waiting = False
-        self._call.receive(self._received)
+            turn, nbytes = self._leaving.popleft()
+            self._leaving_bytes -= nbytes
+            self._unanswered_bytes -= nbytes
+            turn.leaving -= 1
+            if turn.ended and not turn.leaving:
+                self._unanswered -= 1
+            going = self._take_stalled() if self._stalled else ()
+            reads_on = self._may_read_on()
+        for each in going:
+            each.proceed()
+        if reads_on:
+            self._call.receive(self._received)
+
+    def _take_stalled(self) -> list[Turn]:
+        """With the lock held: the generators that have room again."""
+        going = []
+        for each in list(self._stalled):
+            if self._has_room(each):
+                self._stalled.remove(each)
+                going.append(each)
+        return going
+
+    def _may_read_on(self) -> bool:
+        """With the lock held: whether reading was to wait and need not any more."""
+        if not self._waiting or self._full:
+            return False
+        self._waiting = False
+        return True
 
     def _cancelled(self) -> None:
         with self._lock:
             self._ending = self._over = True
-            turns, self._turns = self._turns, deque()
+            turns = self._take_all()
         for turn in turns:
             turn.forget()
         self._left(self)
 
+    def _break_off(self, error: ServingError) -> None:
+        """With the lock held: end with this error now; what is under way is of no use."""
+        self._ending = self._over = True
+        self._call.fail(error)
+        for turn in self._take_all():
+            self._later(turn.forget)
+        self._left(self)
+
+    def _take_all(self) -> list[Turn]:
+        # The youngest first: what waits must not be started because an older one ends.
+        turns = [*reversed(self._turns), *reversed(self._decoupled)]
+        self._turns.clear()
+        self._decoupled.clear()
+        self._stalled.clear()
+        return turns
+
     def _end_if_due(self) -> None:
         """With the lock held."""
-        if not self._ending or self._over or self._turns:
+        if not self._ending or self._over or self._turns or self._decoupled:
             return
         self._over = True
         if self._error is None:
@@ -199,70 +309,11 @@ class InferenceStream:
         self._left(self)
 
 
-class _Turn:
-    """One request of a stream, to the dataplane a call like any other.
-
-    `nbytes` is what it holds: its payload's size, once it is answered its answer's.
-    """
-
-    __slots__ = ("_gone", "_on_cancel", "_stream", "answer", "deadline", "nbytes", "payload")
-
-    def __init__(self, stream: InferenceStream, payload: bytes, deadline: float) -> None:
-        self._stream = stream
-        self.payload = payload
-        self.nbytes = len(payload)
-        self.deadline = deadline
-        self.answer: bytes | None = None
-        self._gone = False
-        self._on_cancel: Callable[[], None] | None = None
-
-    def watch(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called when the caller leaves, or has left, this request unanswered.
-
-        Never before this returns, for it may take a lock that is held here.
-        """
-        self._on_cancel = on_cancel
-        # Looked at after it is set: whichever thread comes second, here or in `forget`, sees both.
-        if self._gone:
-            self._stream.forget_late(self)
-
-    def reply(self, payload: bytes) -> None:
-        """Answer with a serialised ModelInferResponse."""
-        self._on_cancel = None
-        self.payload = b""
-        self._stream.settle(self, b"".join((_ANSWER_TAG, varint(len(payload)), payload)))
-
-    def fail(self, error: ServingError) -> None:
-        """Answer with an error, in its turn; the stream goes on."""
-        self._on_cancel = None
-        answer = ModelStreamInferResponse(
-            error_message=message_of(error),
-            infer_response=ModelInferResponse(id=_id_of(self.payload)),
-        )
-        self.payload = b""
-        self._stream.settle(self, answer.SerializeToString())
-
-    def forget(self) -> None:
-        """The caller is gone."""
-        self._gone = True
-        on_cancel, self._on_cancel = self._on_cancel, None
-        if on_cancel is not None:
-            on_cancel()
-
-
 def _perform(act: Callable[[], None]) -> None:
     try:
         act()
     except Exception as error:  # the last resort: a future that nobody looks at would swallow it
         unexpected(error, "ModelStreamInfer")
-
-
-def _id_of(payload: bytes) -> str:
-    """The request's id, so that the caller knows which one failed; empty where it has none."""
-    try:
-        return InferMessage(payload).id
-    except InvalidRequest:
-        return ""
 
 
 def _draining() -> Draining:

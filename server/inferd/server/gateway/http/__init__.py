@@ -1,0 +1,1 @@
+"""The Open Inference Protocol over HTTP, on the same dataplane as gRPC."""
