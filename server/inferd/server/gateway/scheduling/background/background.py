@@ -44,7 +44,7 @@ class Background:
         """A batch has ended well; `durations` in nanoseconds."""
         took, busy = now - batch.taken, sum(durations) / 1e9
         if self._sliced:
-            self.pace.concluded_slice(now, max(1, batch.rows), took)
+            self.pace.concluded_slice(now, max(1, batch.rows), took, busy)
         else:
             self.pace.concluded(now, batch.rows, batch.executions, took, busy)
 

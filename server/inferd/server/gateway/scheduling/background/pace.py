@@ -76,14 +76,17 @@ class Pace:
         self._ended(now, took)
         longest = max(1e-6, busy / executions)
         self._executions = max(1, min(_MOST_EXECUTIONS, int(STRETCH / longest)))
-        self._rows = max(1, int(rows * self._wanted() / max(took, 1e-6)))
+        self._rows = max(1, int(rows * self._wanted() / max(busy, 1e-6)))
 
-    def concluded_slice(self, now: float, rows: int, took: float) -> None:
-        """A slice has ended. From it the size of the next one follows."""
+    def concluded_slice(self, now: float, rows: int, took: float, busy: float) -> None:
+        """A slice has ended. From its time in the model the size of the next one follows.
+
+        The way there and back takes as long for fewer rows.
+        """
         self._ended(now, took)
-        self._floor = min(took, 1.02 * self._floor)
+        self._floor = min(busy, 1.02 * self._floor)
         # At most twice or half of the last one: a single answer proves little.
-        fitting = int(rows * self._wanted() / max(took, 1e-6))
+        fitting = int(rows * self._wanted() / max(busy, 1e-6))
         self._rows = max(1, rows // 2, min(fitting, 2 * rows))
 
     def _ended(self, now: float, took: float) -> None:
