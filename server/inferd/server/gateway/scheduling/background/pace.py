@@ -16,9 +16,9 @@ LEAST_SLICE = 0.0003
 QUIET = 0.001
 """Seconds without a batch that make a pause: callers in a loop have not sent their next by then."""
 
-PATIENCE = 0.02
+PATIENCE = 0.05
 """Seconds after which a slice runs without a pause, so that work goes on beside callers that make
-none. So few of their requests meet one that the slowest hundredth of them is not made of these."""
+none. Few of their requests meet one, and those wait for no more than a slice."""
 
 REST = 1.0
 """Of a slice's time: so long is the pause after it."""
