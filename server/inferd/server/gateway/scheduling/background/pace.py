@@ -13,7 +13,7 @@ SHARE = 0.25
 LEAST_SLICE = 0.0003
 """Seconds; less than this a caller cannot tell from the noise of a connection."""
 
-QUIET = 0.001
+QUIET = 0.003
 """Seconds without a batch that make a pause: callers in a loop have not sent their next by then."""
 
 PATIENCE = 0.05
