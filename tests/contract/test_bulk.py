@@ -124,6 +124,12 @@ def test_a_job_goes_on_with_its_token(gateway: GatewayUnderTest, channel: grpc.C
         assert code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND), wrong
 
 
+def test_a_model_that_yields_is_refused(gateway: GatewayUnderTest, channel: grpc.Channel) -> None:
+    """When the stream is opened: a chunk has one answer."""
+    gateway.deploy("m", ROWS, [LinkWorker()], decoupled=True)
+    assert BulkConversation(channel).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 def test_messages_out_of_turn_end_the_stream(
     gateway: GatewayUnderTest, channel: grpc.Channel
 ) -> None:

@@ -116,26 +116,39 @@ def test_what_else_waits_goes_first(scene: Scene) -> None:
 
 
 def test_beside_others_it_runs_in_slices_with_pauses(scene: Scene) -> None:
-    """As much as takes a part of what the last request took, found out step by step."""
+    """It begins with a row and doubles while that takes next to no time; after each it rests."""
     instance, _ = scene.attach()
     scene.send(lane(4))
     scene.clock.now += 0.004
     scene.read(instance)
     pending = put_by(scene, lane(64), 64)
     sizes = []
-    for _ in range(8):
-        rows = rows_at(instance)
-        scene.clock.now += rows * 0.0001  # a row takes a tenth of a millisecond
+    for _ in range(4):
+        sizes.append(rows_at(instance))
+        scene.clock.now += 0.001
         scene.read(instance)
-        sizes.append(rows)
-        assert instance.outstanding == 0  # it rests
+        assert instance.outstanding == 0
         due = scene.deployment.next_event()
         assert due > scene.clock.now
         scene.clock.now = due
         scene.deployment.dispatch()
-    assert sizes[:4] == [1, 2, 4, 8]
-    assert max(sizes) <= 10  # a quarter of 4 ms
+    assert sizes == [1, 2, 4, 8]
     assert pending.answer is None
+
+
+def test_a_slice_takes_a_part_of_what_ordinary_batches_take() -> None:
+    """By the measured time of the slice before: rows of a tenth of a millisecond, and of ten."""
+    for row, most in ((0.0001, 10), (0.01, 1)):
+        pace, now = Pace(), 100.0
+        for _ in range(50):
+            pace.ordinary(now, 0.004)
+            now += 0.1
+            rows = pace.slice(now)
+            assert 1 <= rows <= most + 2
+            pace.concluded_slice(now, rows, rows * row + 0.002, rows * row)
+        assert most // 2 <= rows <= most
+        pace.concluded(now, 1000, 10, 1000 * row, 1000 * row)
+        assert pace.slice(now + 1000 * row + 1) <= most
 
 
 def test_a_pause_that_ends_between_two_looks_is_not_missed(scene: Scene) -> None:

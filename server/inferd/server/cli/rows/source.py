@@ -154,20 +154,25 @@ class _Arrays(Source):
     """numpy's files: an array without a name, or several by name."""
 
     def __init__(self, path: Path) -> None:
-        loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None)
-        self._arrays = {UNNAMED: loaded} if path.suffix == ".npy" else dict(loaded)
+        self._path = path if path.suffix == ".npy" else None
+        loaded = np.load(path, mmap_mode="r" if self._path else None)
+        self._arrays = {UNNAMED: loaded} if self._path else dict(loaded)
         lengths = {name: len(each) for name, each in self._arrays.items()}
         if len(set(lengths.values())) != 1:
             raise UsageError(f"--input {path}: its arrays have different lengths: {lengths}")
         self.columns = list(self._arrays)
         self._rows = next(iter(lengths.values()))
         self.total = self._rows
+        if self._path:
+            self._arrays = {}
 
     def blocks(self, first: int, rows: int) -> Iterator[Block]:
         """As `Source.blocks`."""
         for at in range(first, self._rows, rows):
             behind = min(at + rows, self._rows)
-            columns = {name: np.asarray(each[at:behind]) for name, each in self._arrays.items()}
+            # Mapped anew each time: what has been read of a large file does not stay in memory.
+            arrays = {UNNAMED: np.load(self._path, mmap_mode="r")} if self._path else self._arrays
+            columns = {name: np.array(each[at:behind]) for name, each in arrays.items()}
             yield Block(at, behind - at, columns, range(at + 1, behind + 1))
 
 

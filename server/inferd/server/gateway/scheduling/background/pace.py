@@ -13,12 +13,12 @@ SHARE = 0.25
 LEAST_SLICE = 0.0003
 """Seconds; less than this a caller cannot tell from the noise of a connection."""
 
-QUIET = 0.001
+QUIET = 0.003
 """Seconds without a batch that make a pause: callers in a loop have not sent their next by then."""
 
-PATIENCE = 0.02
+PATIENCE = 0.05
 """Seconds after which a slice runs without a pause, so that work goes on beside callers that make
-none. So few of their requests meet one that the slowest hundredth of them is not made of these."""
+none. Few of their requests meet one, and those wait for no more than a slice."""
 
 REST = 1.0
 """Of a slice's time: so long is the pause after it."""
@@ -42,6 +42,8 @@ class Pace:
         self._round = 0.0
         self._slice_ended = -inf
         self._took = 0.0
+        self._floor = LEAST_SLICE
+        """The least that a slice has taken of late, whatever its rows."""
         self._rows = 1
         self._executions = 1
 
@@ -66,19 +68,31 @@ class Pace:
     def next_slice(self) -> float:
         """When the next slice may run."""
         rested = self._slice_ended + REST * self._took
-        pause = min(self._ordinary + QUIET + self._round / 2, self._slice_ended + PATIENCE)
+        pause = min(self._ordinary + QUIET, self._slice_ended + PATIENCE)
         return max(rested, pause)
 
     def concluded(self, now: float, rows: int, executions: int, took: float, busy: float) -> None:
-        """A background batch has ended that `took` seconds, `busy` of them in the model.
-
-        From it the size of the next one follows.
-        """
-        self._slice_ended = now
-        self._took = took
+        """A message of full batches has ended that `took` seconds, `busy` of them in the model."""
+        self._ended(now, took)
         longest = max(1e-6, busy / executions)
         self._executions = max(1, min(_MOST_EXECUTIONS, int(STRETCH / longest)))
-        wanted = max(LEAST_SLICE, SHARE * self._round)
-        # At most twice the last one: a single quick answer proves little.
-        fitting = int(rows * wanted / max(took, 1e-6))
-        self._rows = max(1, min(fitting, 2 * max(rows, 1)))
+        self._rows = max(1, int(rows * self._wanted() / max(busy, 1e-6)))
+
+    def concluded_slice(self, now: float, rows: int, took: float, busy: float) -> None:
+        """A slice has ended. From its time in the model the size of the next one follows.
+
+        The way there and back takes as long for fewer rows.
+        """
+        self._ended(now, took)
+        self._floor = min(busy, 1.02 * self._floor)
+        # At most twice or half of the last one: a single answer proves little.
+        fitting = int(rows * self._wanted() / max(busy, 1e-6))
+        self._rows = max(1, rows // 2, min(fitting, 2 * rows))
+
+    def _ended(self, now: float, took: float) -> None:
+        self._slice_ended = now
+        self._took = took
+
+    def _wanted(self) -> float:
+        """Seconds that a slice may take; fewer rows would not make it shorter than its floor."""
+        return max(LEAST_SLICE, SHARE * self._round, 1.25 * self._floor)

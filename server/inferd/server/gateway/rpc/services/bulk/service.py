@@ -15,7 +15,7 @@ from inferd.server.gateway.rpc.call import Method, Stream, StreamCall
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.bulk.job import Job
 from inferd.server.gateway.rpc.services.bulk.stream import BulkStream
-from inferd.wire.errors import Draining, InvalidRequest, Unavailable
+from inferd.wire.errors import Draining, InvalidRequest, Unavailable, Unimplemented
 
 MOST_STREAMS = 32
 """Streams open at once on one gateway: with each one's credit this bounds what they fill."""
@@ -98,6 +98,10 @@ class BulkService:
                 field="open.position",
             )
         info = self._dataplane.table.resolve(opening.model_name, version).info
+        if info.decoupled:
+            raise Unimplemented(
+                f"'{info.model}' answers a request many times; bulk jobs have one answer for each"
+            )
         token = token or f"{uuid4().hex}.{info.model}.{info.version}"
         return Job(info.model, str(info.version), token, opening.position, opening.order)
 
