@@ -11,9 +11,10 @@ from inferd.server.gateway.scheduling.background import pace as pacing
 from inferd.server.gateway.scheduling.background.pace import Pace
 from inferd.server.gateway.scheduling.background.queue import BackgroundQueue
 from inferd.server.gateway.scheduling.instance import Instance
-from inferd.server.gateway.scheduling.lane import Lane
+from inferd.server.gateway.scheduling.lane import Lane, LaneInput
 from inferd.server.gateway.scheduling.queue import Batch
 from inferd.wire.errors import DeadlineExceeded, WorkerLost
+from inferd.wire.signature import Axis, TensorSpec
 from inferd.wire.tensors import encode_bytes
 from support.requests import Recorded, lane
 from support.scene import Scene
@@ -74,6 +75,20 @@ def test_bytes_bound_a_batch_and_text_is_cut_at_its_rows() -> None:
     cut = [queue.take(0, rows=1), queue.take(0, rows=5)]
     pieces = [bytes(each.pieces[0].buffers[0] or b"") for each in cut if each is not None]
     assert pieces == [encode_bytes([b"a"]), encode_bytes([b"bcd", b"ef"])]
+
+
+def test_outputs_bound_how_many_executions_go_together() -> None:
+    """A worker's arena has to hold them; where their size is not known, one goes at a time."""
+    wide = TensorSpec("y", "INT8", (Axis("batch"), 64))
+    inputs = (LaneInput("INT8", (1,), 1),)
+    on = Lane(inputs, 4, (wide,)).in_background()
+    queue = BackgroundQueue(max_batch_bytes=700)
+    queue.add(Recorded(on, 12))
+    assert [each[2] for each in taken(queue.take(0, executions=3))] == [4, 4]
+    unknown = Lane(inputs, 4, (TensorSpec("y", "BYTES", (Axis("batch"),)),)).in_background()
+    queue = BackgroundQueue(max_batch_bytes=700)
+    queue.add(Recorded(unknown, 12))
+    assert [each[2] for each in taken(queue.take(0, executions=3))] == [4]
 
 
 def test_a_forgotten_request_leaves_nothing_behind() -> None:

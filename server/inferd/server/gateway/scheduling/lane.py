@@ -127,6 +127,15 @@ class Lane:
         if self._row_nbytes is not None and rows >= self.max_rows > 0:
             self.parts = max(1, min(_MOST_PARTS, _STRETCH_NS * executions // max(1, ns)))
 
+    def together(self, wanted: int, rows: int, nbytes: int) -> int:
+        """How many of `wanted` executions of `rows` rows have outputs of `nbytes` bytes together.
+
+        One, where it shows only when they have run how large their outputs are.
+        """
+        if self._row_nbytes is None:
+            return 1
+        return max(1, min(wanted, nbytes // max(1, self.output_nbytes(rows, 0))))
+
     def observe_output(self, rows: int, nbytes: int) -> None:
         """Learn from outputs of this size, for the next guess."""
         self._seen_row_nbytes = max(self._seen_row_nbytes, nbytes / max(1, rows))

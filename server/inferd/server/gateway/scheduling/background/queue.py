@@ -43,14 +43,16 @@ class BackgroundQueue:
     def take(self, now: float, *, rows: int = 0, executions: int = 1) -> Batch | None:
         """The next batch, of the lane whose head waits longest; None where nothing waits.
 
-        It has at most `rows` rows, or with 0 as many as fill this many executions.
+        It has at most `rows` rows, or with 0 as many as fill this many executions, or fewer whose
+        outputs fit into a batch.
         """
         lane = self._next_lane()
         if lane is None:
             return None
         pieces = self._lanes[lane]
         most = max(1, lane.joined_rows)
-        room = min(rows, most) if rows else most * executions
+        together = lane.together(executions, most, self._max_batch_bytes)
+        room = min(rows, most) if rows else most * together
         taken: list[Piece] = []
         total = nbytes = 0
         while pieces and total < room:
