@@ -238,16 +238,21 @@ def test_a_generator_does_not_batch(tmp_path: Path) -> None:
 PLAIN = "class M(Model):\n    def predict(self, x):\n        return x\n"
 
 
-def test_the_documented_generator_counts_down(tmp_path: Path) -> None:
-    """The example of docs/protocol.md loads and yields."""
+def documented(name: str) -> str:
+    """The code of docs/protocol.md that defines this class."""
     page = Path(__file__).parents[3] / "docs" / "protocol.md"
     (code,) = (
         each.partition("```")[0]
         for each in page.read_text().split("```python\n")
-        if "class Countdown" in each
+        if f"class {name}" in each
     )
+    return code
+
+
+def test_the_documented_generator_counts_down(tmp_path: Path) -> None:
+    """The example of docs/protocol.md loads and yields."""
     inputs = (TensorSpec("start", "INT64", (1,)),)
-    path = programs.code(tmp_path, code)
+    path = programs.code(tmp_path, documented("Countdown"))
     source = ModelSource("m", 1, "code", str(path), inputs, (TensorSpec("n", "INT64", (1,)),))
     model = load_model(source, CPU)
     assert model.generate is not None
@@ -287,3 +292,15 @@ def test_a_model_with_sequences_takes_them(tmp_path: Path) -> None:
     with pytest.raises(LoadFailed, match="missing a required argument: 'sequence'"):
         load(tmp_path, body)
     assert load(tmp_path, f"class M(Model):\n{PREDICT}").in_sequence is None
+
+
+def test_the_documented_sums_go_on(tmp_path: Path) -> None:
+    """The example of docs/protocol.md loads and keeps its state."""
+    path = programs.code(tmp_path, documented("Sums"))
+    source = ModelSource("m", 1, "code", str(path), (X,), (Y,), 8, sequences=True)
+    model = load_model(source, CPU)
+    assert model.in_sequence is not None
+    sequence = Sequence("s", start=True, end=False)
+    for expected in (1.0, 2.0, 3.0):
+        (y,) = model.in_sequence([torch.ones(1, 2)], None, sequence)
+        assert y.tolist() == [[expected] * 2]
