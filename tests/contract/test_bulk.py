@@ -175,7 +175,7 @@ def test_a_stream_is_read_no_further_than_its_credit(
     worker.go.set()
     assert values_of(kept.outcome()) == [[9]]
     # One batch was under way, and beside it at most one lies ready: the unary call came next.
-    assert worker.batches.index(1) <= 3
+    assert worker.messages.index(1) <= 3
     assert [each.sequence for each in bulk.rest()] == list(range(20))
 
 

@@ -34,7 +34,7 @@ STATUS: dict[type[errors.ServingError], tuple[grpc.StatusCode, int]] = {
     errors.EncodingUnknown: (_Code.INVALID_ARGUMENT, 415),
     errors.NotFound: (_Code.NOT_FOUND, 404),
     errors.AlreadyExists: (_Code.ALREADY_EXISTS, 409),
-    errors.SequenceLost: (_Code.FAILED_PRECONDITION, 409),
+    errors.SequenceLost: (_Code.FAILED_PRECONDITION, 400),
     errors.Unavailable: (_Code.UNAVAILABLE, 503),
     errors.Exhausted: (_Code.RESOURCE_EXHAUSTED, 429),
     errors.MessageTooLarge: (_Code.RESOURCE_EXHAUSTED, 413),

@@ -66,13 +66,14 @@ def test_the_terminal_says_where(examples: Server) -> None:
     assert f"gRPC at {examples.address}, HTTP at {examples.http}. Try:" in examples.terminal
 
 
-def test_a_gateway_with_http_stays_small(examples: Server) -> None:
-    """After requests in JSON of some size."""
+def test_a_gateway_with_http_stays_small(tmp_path: Path) -> None:
+    """After requests in JSON of some size, in a server that has answered no others."""
     data = list(range(100_000))
     tensor = {"name": "input", "datatype": "FP32", "shape": [len(data)], "data": data}
-    for _ in range(3):
-        assert ask(examples.http, "/v2/models/echo/infer", {"inputs": [tensor]}).status == 200
-    assert examples.gateway().memory_info().rss < MOST_RSS
+    with Server(tmp_path, [MODELS / "echo"], "--trust", "echo") as server:
+        for _ in range(3):
+            assert ask(server.http, "/v2/models/echo/infer", {"inputs": [tensor]}).status == 200
+        assert server.gateway().memory_info().rss < MOST_RSS
 
 
 @pytest.mark.parametrize("binary", ["in", "out", "both", "neither"])
