@@ -127,7 +127,7 @@ async def test_with_several_workers_one_may_die(tmp_path: Path) -> None:
 
 
 async def test_a_gateway_that_dies_comes_back_and_models_stay(tmp_path: Path) -> None:
-    """The workers are the same; the new gateway has the old port and hears everything."""
+    """The workers are the same; the new gateway has the old ports and hears everything."""
     async with staged(tmp_path) as stage:
         stage.model("m1")
         stage.model("m2", "fail because")
@@ -136,7 +136,8 @@ async def test_a_gateway_that_dies_comes_back_and_models_stay(tmp_path: Path) ->
         old = stage.gateway()
         stage.told.clear()
         old.kill()
-        assert (await stage.expect(StartGateway)).address == "127.0.0.1:4242"
+        again = await stage.expect(StartGateway)
+        assert (again.address, again.http) == ("127.0.0.1:4242", "127.0.0.1:4243")
         await stage.expect(PublishServer, lambda said: said.ready)
         ready = await stage.state("m1", "READY")
         assert ready.deployment == (await stage.expect(AddDeployment)).deployment
