@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from math import ceil
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from inferd.protos.oip_pb2 import InferParameter
 from inferd.server.gateway.http.requests import Encoded
 from inferd.server.gateway.http.tensor_data import data_of
 from inferd.wire.answers import split_answer
@@ -78,26 +79,33 @@ def inference_answer(payload: bytes, request: Encoded) -> Answer:
     if response.id:
         document["id"] = response.id
     if response.parameters:
-        document["parameters"] = {
-            key: getattr(value, value.WhichOneof("parameter_choice") or "bool_param")
-            for key, value in sorted(response.parameters.items())
-        }
+        document["parameters"] = _values_of(response.parameters)
     outputs: list[dict[str, Any]] = []
     behind: list[Buffer] = []
     any_binary = False
     for output, tensor in zip(response.outputs, raw, strict=True):
         shape = tuple(output.shape)
         head: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": shape}
+        outputs.append(head)
+        if output.parameters:  # it lies in shared memory
+            head["parameters"] = _values_of(output.parameters)
+            continue
         if request.binary.get(output.name, request.binary_by_default):
             any_binary = True
             head["parameters"] = {"binary_data_size": len(tensor)}
             behind.append(tensor)
         else:
             head["data"] = data_of(tensor, output.name, output.datatype, shape)
-        outputs.append(head)
     document["outputs"] = outputs
     text = msgspec.json.encode(document)
     if not any_binary:
         return Answer(200, [text], [_JSON])
     length = (JSON_LENGTH.lower().encode(), str(len(text)).encode())
     return Answer(200, [text, *behind], [_BINARY, length])
+
+
+def _values_of(parameters: Mapping[str, InferParameter]) -> dict[str, Any]:
+    return {
+        key: getattr(value, value.WhichOneof("parameter_choice") or "bool_param")
+        for key, value in sorted(parameters.items())
+    }

@@ -92,7 +92,9 @@ def encode_request(
         size = _binary_size(tensor, position)
         message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         _add_parameters(message.inputs[position].parameters, tensor.parameters)
-        if size is None:
+        if "shared_memory_region" in tensor.parameters:
+            _refuse_data(tensor, position, size)
+        elif size is None:
             raw = _raw(tensor, position, most_bytes)
             pieces += (_RAW_TAG, varint(len(raw)), raw)
         else:
@@ -185,6 +187,14 @@ def _raw(tensor: InputTensor, position: int, most_bytes: int) -> bytes:
     if known is None or min(shape, default=0) < 0 or prod(shape) * known.itemsize > most_bytes:
         return b""  # it is refused for its datatype or its shape
     return raw_of(tensor.data, tensor.name, tensor.datatype, shape, field)
+
+
+def _refuse_data(tensor: InputTensor, position: int, size: int | None) -> None:
+    if size is not None or not isinstance(tensor.data, msgspec.UnsetType):
+        raise InvalidRequest(
+            f"input '{tensor.name[:64]}' has data and lies in shared memory; send one of them",
+            field=f"inputs[{position}].data",
+        )
 
 
 def _binary_size(tensor: InputTensor, position: int) -> int | None:
