@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +108,21 @@ def test_an_item_that_does_not_fit_is_raised_or_returned(client: Client) -> None
         client.model("absent").map(items)
 
 
+BAD = np.zeros(3, np.float32)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize(("items", "in_flight"), [([rows(0), BAD], 1), ([BAD] * 17, 16)])
+def test_nothing_is_waited_for_that_is_there(
+    client: Client, items: list[np.ndarray[Any, Any]], in_flight: int, *, ordered: bool
+) -> None:
+    """An item that is refused before it is sent has no answer to come."""
+    found = client.model("m").map(
+        items, in_flight=in_flight, errors="return", ordered=ordered, patience=10.0
+    )
+    assert len(list(found)) == len(items)
+
+
 def test_answers_as_they_finish_tell_their_item(client: Client) -> None:
     """Each once, with its number."""
     answers = dict(client.model("m").map([rows(n) for n in range(40)], ordered=False))
@@ -170,3 +187,19 @@ async def test_the_twin_of_asyncio_does_the_same(address: str) -> None:
         await answers.aclose()
         with pytest.raises(ModelNotFound):
             await anext(client.model("absent").map([rows(0)]))
+
+
+async def test_closing_the_client_ends_its_jobs_in_asyncio(
+    address: str, worker: LinkWorker
+) -> None:
+    """At once, too."""
+    client = connect_async(address)
+    answers = client.model("m").map([rows(n) for n in range(9)], in_flight=2, patience=10.0)
+    await anext(answers)
+    worker.go.clear()
+    waiting = asyncio.ensure_future(anext(answers))
+    await asyncio.sleep(0)
+    await client.close()
+    with pytest.raises(ClientClosed):
+        await waiting
+    worker.go.set()

@@ -206,6 +206,22 @@ def test_one_of_several_workers_stays_free(scene: Scene) -> None:
     assert min(a.outstanding, b.outstanding) >= 1
 
 
+def test_the_others_go_on_when_a_worker_is_lost(scene: Scene) -> None:
+    """What was left for it is looked after by those that are there."""
+    (a, _), (b, _) = scene.attach(), scene.attach()
+    scene.send(lane(4))
+    scene.read(a)
+    on = lane(4)
+    put_by(scene, on, 32)
+    put_by(scene, on, 32)
+    scene.clock.now += 0.5
+    scene.deployment.dispatch()
+    running, idle = (a, b) if a.outstanding else (b, a)
+    scene.deployment.lost(running)
+    assert not scene.deployment.idle
+    assert idle.outstanding or scene.deployment.next_event() < inf
+
+
 def test_its_deadline_and_the_loss_of_the_last_worker_end_it(scene: Scene) -> None:
     """What waits fails; nothing is left waiting."""
     instance, worker = scene.attach()

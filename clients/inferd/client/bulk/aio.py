@@ -102,7 +102,7 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
                     if stream.has_come:
                         break
                 stream.send(job.outgoing(monotonic()))
-                if not job.idle:
+                if job.awaits:
                     await self._listen(stream)
         finally:
             await self._hang_up()
@@ -143,9 +143,9 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
 
     def _fault(self, event: grpc.RpcError | None) -> InferenceError:
         address = self._client.address
+        self._client.refuse_closed()
         if event is None:
             return ServerUnavailable(f"{address} ended the stream before all was answered")
-        self._client.refuse_closed()
         return error_of(cast("FailedCall", event), address=address, timeout=None)
 
     async def _hang_up(self) -> None:
@@ -193,6 +193,9 @@ class _Stream:
                 self._inbox.put_nowait(payload)
         except grpc.RpcError as error:
             self._inbox.put_nowait(error)
+        except asyncio.CancelledError:  # so ends a call whose channel was closed
+            self._inbox.put_nowait(None)
+            raise
         else:
             self._inbox.put_nowait(None)
 

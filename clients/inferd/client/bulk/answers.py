@@ -116,7 +116,7 @@ class BulkAnswers(Iterator[Any]):
                     if stream.has_come:
                         break
                 stream.send(job.outgoing(monotonic()))
-                if not job.idle:
+                if job.awaits:
                     self._listen(stream)
         finally:
             self._hang_up()
@@ -154,9 +154,9 @@ class BulkAnswers(Iterator[Any]):
 
     def _fault(self, event: grpc.RpcError | None) -> InferenceError:
         address = self._client.address
+        self._client.refuse_closed()
         if event is None:
             return ServerUnavailable(f"{address} ended the stream before all was answered")
-        self._client.refuse_closed()
         return error_of(cast("FailedCall", event), address=address, timeout=None)
 
     def _finish(self) -> None:

@@ -106,6 +106,14 @@ class BulkJob:
         """Whether all that was drawn has been handed on."""
         return not self._items
 
+    @property
+    def awaits(self) -> bool:
+        """Whether nothing can be handed on before the server has sent something."""
+        items = self._items.values()
+        if self._ordered:
+            return bool(items) and next(iter(items)).result is None
+        return bool(items) and all(each.result is None for each in items)
+
     def add(self, call: Call[Prediction] | InferenceError) -> None:
         """Take the next item, or the error that stands in its place."""
         item = self._items[self._index] = _Item(call)

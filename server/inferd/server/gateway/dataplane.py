@@ -169,9 +169,10 @@ class Dataplane:
     ) -> None:
         if not isinstance(call, DecoupledCall):
             raise Unimplemented(UNARY_REFUSED)
-        plan, lane, deadline = self._admit(
-            deployment, message, message.tensor_parameters(), arrived, len(call.payload)
-        )
+        wanted = message.tensor_parameters()
+        if wanted is not None and wanted.uses_shared_memory:
+            raise Unimplemented("a model that yields takes no tensors in shared memory")
+        plan, lane, deadline = self._admit(deployment, message, wanted, arrived, len(call.payload))
         until = min(arrived + self._max_request_time, call.deadline)
         tensors, nbytes = plan.arrange(message.buffers())
         deadline = min(deadline, until)

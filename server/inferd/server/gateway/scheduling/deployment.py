@@ -291,6 +291,8 @@ class Deployment:
         if not self.instances:
             for pending in self._queue.clear() + self._background.queue.clear():
                 self._fail(pending, self.info.worker_lost())
+        else:  # what was left for the one that is gone goes to the others
+            self.dispatch()
 
     def _fail(self, pending: Pending, error: ServingError) -> None:
         if pending.settled:

@@ -247,6 +247,7 @@ class Dispatcher:
             self._epoll.unregister(fd)
             del self._links[fd]
             deployment.lost(instance)
+            self._set_alarm(deployment, wake=False)
             self._check_drained(deployment)
         self._changed()
         if not deployment.draining:

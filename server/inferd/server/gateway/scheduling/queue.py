@@ -25,6 +25,8 @@ class Batch:
     """When it left the queue."""
     most: int = 0
     """Rows that one execution takes; 0 where each request is executed alone."""
+    is_slice: bool = False
+    """Whether it is background work, cut short because others may call."""
 
     @property
     def step(self) -> int:

@@ -20,7 +20,6 @@ class Background:
         self.pace = Pace()
         self._steps = steps
         self._looked = 0.0
-        self._sliced = False
 
     def take(self, instance: Instance, instances: Sequence[Instance], now: float) -> Batch | None:
         """The batch that the instance is to run now, or None."""
@@ -30,20 +29,21 @@ class Background:
         if not self.pace.alive(now):
             if not instance.takes_full:
                 return None
-            self._sliced = False
             return self.queue.take(now, executions=self.pace.executions if self._steps else 1)
         # Where there are several instances, one stays free for whoever comes next.
         idle = sum(1 for each in instances if not each.outstanding)
         rows = self.pace.slice(now)
         if instance.outstanding or not rows or idle < min(2, len(instances)):
             return None
-        self._sliced = True
-        return self.queue.take(now, rows=rows)
+        batch = self.queue.take(now, rows=rows)
+        if batch is not None:
+            batch.is_slice = True
+        return batch
 
     def concluded(self, batch: Batch, now: float, durations: tuple[int, int, int]) -> None:
         """A batch has ended well; `durations` in nanoseconds."""
         took, busy = now - batch.taken, sum(durations) / 1e9
-        if self._sliced:
+        if batch.is_slice:
             self.pace.concluded_slice(now, max(1, batch.rows), took, busy)
         else:
             self.pace.concluded(now, batch.rows, batch.executions, took, busy)

@@ -102,6 +102,10 @@ class BulkService:
             raise Unimplemented(
                 f"'{info.model}' answers a request many times; bulk jobs have one answer for each"
             )
+        if info.sequences is not None:
+            raise Unimplemented(
+                f"'{info.model}' keeps state between the requests of a sequence; bulk jobs have none"
+            )
         token = token or f"{uuid4().hex}.{info.model}.{info.version}"
         return Job(info.model, str(info.version), token, opening.position, opening.order)
 
