@@ -16,9 +16,9 @@ LEAST_SLICE = 0.0003
 QUIET = 0.003
 """Seconds without a batch that make a pause: callers in a loop have not sent their next by then."""
 
-PATIENCE = 0.05
+PATIENCE = 0.3
 """Seconds after which a slice runs without a pause, so that work goes on beside callers that make
-none. Few of their requests meet one, and those wait for no more than a slice."""
+none. So few of their requests meet one that the slowest hundredth is not made of these."""
 
 REST = 1.0
 """Of a slice's time: so long is the pause after it."""
