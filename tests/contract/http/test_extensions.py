@@ -69,7 +69,7 @@ def test_data_comes_once(region: tuple[GatewayUnderTest, Path]) -> None:
     sent = row(1, 2)
     sent["inputs"][0]["parameters"] = place(0, 8)
     outcome = ask(gateway.http, INFER, sent)
-    assert (outcome.status, outcome.document["field"]) == (400, "inputs[0].data")
+    assert outcome.status == 400, outcome
 
 
 def test_shared_memory_is_off_unless_the_operator_says(gateway: GatewayUnderTest) -> None:

@@ -31,9 +31,12 @@ def test_a_door_that_nobody_uses_sleeps() -> None:
         assert thread.native_id is not None
         before = _switches(thread.native_id)
         threading.Event().wait(0.5)
-        assert _switches(thread.native_id) - before <= 1
+        # The tick would make five; a connection that closes late makes one or two.
+        assert _switches(thread.native_id) - before <= 3
 
 
 def _switches(thread: int) -> int:
     status = Path(f"/proc/self/task/{thread}/status").read_text()
-    return sum(int(line.split()[1]) for line in status.splitlines() if "ctxt_switches" in line)
+    return sum(
+        int(line.split()[1]) for line in status.splitlines() if line.startswith("voluntary_ctxt")
+    )

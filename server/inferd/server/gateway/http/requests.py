@@ -92,9 +92,9 @@ def encode_request(
         size = _binary_size(tensor, position)
         message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         _add_parameters(message.inputs[position].parameters, tensor.parameters)
-        if "shared_memory_region" in tensor.parameters:
-            _refuse_data(tensor, position, size)
-        elif size is None:
+        if size is None and isinstance(tensor.data, msgspec.UnsetType) and _elsewhere(tensor):
+            continue
+        if size is None:
             raw = _raw(tensor, position, most_bytes)
             pieces += (_RAW_TAG, varint(len(raw)), raw)
         else:
@@ -189,12 +189,8 @@ def _raw(tensor: InputTensor, position: int, most_bytes: int) -> bytes:
     return raw_of(tensor.data, tensor.name, tensor.datatype, shape, field)
 
 
-def _refuse_data(tensor: InputTensor, position: int, size: int | None) -> None:
-    if size is not None or not isinstance(tensor.data, msgspec.UnsetType):
-        raise InvalidRequest(
-            f"input '{tensor.name[:64]}' has data and lies in shared memory; send one of them",
-            field=f"inputs[{position}].data",
-        )
+def _elsewhere(tensor: InputTensor) -> bool:
+    return "shared_memory_region" in tensor.parameters
 
 
 def _binary_size(tensor: InputTensor, position: int) -> int | None:
