@@ -74,8 +74,9 @@ class _Text(Source):
         with path.open(encoding="utf-8", newline="") as file:
             self.columns = self._names(file)
 
+    @abstractmethod
     def _names(self, file: TextIO) -> Sequence[str]:
-        raise NotImplementedError
+        """The columns' names, read from the start of the file."""
 
 
 class _Csv(_Text):
