@@ -187,7 +187,7 @@ def test_a_port_in_use_is_refused(server: Server, tmp_path: Path) -> None:
     write_scale(tmp_path / "models" / "scale", 1, 1.0)
     command = [str(Path(sys.executable).with_name("inferd")), "serve", "models"]
     done = subprocess.run(
-        [*command, "--gateways", "2", "--grpc", server.address, "--http", "off"],
+        [*command, "--gateways", "2", "--grpc", server.address, "--http", "off", "--ops", "off"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["counter", "gauge", "histogram"]
+Kind = Literal["counter", "gauge", "histogram", "untyped"]
 
 SECONDS = (
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     30.0, 60.0,
 )  # fmt: skip
 """Upper bounds of the buckets of durations; one more counts what takes longer."""
+
+STAGE_SECONDS = (0.00025, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0)
+"""Some of them, for each stage: there are four of those, and a scrape pays for every bucket."""
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Upper bounds of the buckets of batch sizes; one more counts larger ones."""
@@ -76,7 +79,7 @@ REQUEST_STAGE = Metric(
     "What requests spent in each stage; each bears the whole time of the batch it was part of",
     (*_VERSION, "stage"),
     "seconds",
-    SECONDS,
+    STAGE_SECONDS,
 )
 BATCH_ROWS = Metric(
     "inferd_batch_rows", "histogram", "Rows of each executed batch", _VERSION, "", ROWS

@@ -6,8 +6,12 @@ Bytes of tensors never travel here; messages name where in an arena they lie.
 
 from inferd.core.link.messages.counts import (
     BatchCounts,
+    Buckets,
+    MethodCounts,
+    Sorted,
     Spent,
     VersionCounts,
+    VersionLoad,
 )
 from inferd.core.link.messages.gateway_worker import (
     AdvanceBatch,
@@ -59,6 +63,7 @@ from inferd.core.link.messages.supervisor_gateway import (
     Settle,
     Settled,
     StartGateway,
+    StateReport,
     ToGateway,
     UnregisterRegion,
     VersionState,
@@ -85,6 +90,7 @@ __all__ = [
     "BatchCounts",
     "BatchDone",
     "BatchFailed",
+    "Buckets",
     "CloseArena",
     "CloseBatch",
     "CommandAnswer",
@@ -107,6 +113,7 @@ __all__ = [
     "Loaded",
     "LoadingFailed",
     "Message",
+    "MethodCounts",
     "ModelSource",
     "OpenArena",
     "OpenDoor",
@@ -127,13 +134,16 @@ __all__ = [
     "Settle",
     "Settled",
     "SlotTensor",
+    "Sorted",
     "Spent",
     "StartGateway",
+    "StateReport",
     "StopWorker",
     "ToGateway",
     "ToLinkedWorker",
     "ToWorker",
     "UnregisterRegion",
     "VersionCounts",
+    "VersionLoad",
     "VersionState",
 ]

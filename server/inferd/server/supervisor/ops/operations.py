@@ -1,0 +1,87 @@
+"""What the operations port tells: metrics, and whether the server lives and is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from inferd.core.address import Address
+from inferd.server.supervisor.ops.door import OpsDoor
+from inferd.server.supervisor.ops.exposition import Exposition, Show
+from inferd.server.supervisor.ops.observation import Observer
+from inferd.server.supervisor.ops.processes import show_models, show_processes, show_scrape
+from inferd.server.supervisor.ops.requests import show_calls, show_loads, show_requests
+from inferd.server.supervisor.ops.triton import show_as_triton
+
+_SUBJECTS: tuple[Show, ...] = (
+    show_requests,
+    show_loads,
+    show_calls,
+    show_models,
+    show_processes,
+    show_scrape,
+)
+
+_INDEX = """inferd
+/metrics  figures for Prometheus
+/healthz  200 while this server lives
+/readyz   200 while it takes requests, 503 and why while it does not
+"""
+
+
+class Operations:
+    """The operations port of one server. `incidents` is who counts what befalls it."""
+
+    def __init__(self, *, as_triton: bool, not_ready: Callable[[], str]) -> None:
+        """`not_ready` says why the server takes no requests, or nothing if it does."""
+        subjects = (*_SUBJECTS, show_as_triton) if as_triton else _SUBJECTS
+        self._exposition = Exposition(subjects)
+        self.incidents = self._exposition.instruments
+        self._not_ready = not_ready
+        self._observer: Observer | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._door = OpsDoor(
+            {
+                "/": self._index,
+                "/metrics": self._metrics,
+                "/healthz": self._healthz,
+                "/readyz": self._readyz,
+            }
+        )
+
+    def open(self, address: Address, observer: Observer) -> str:
+        """Answer at HOST:PORT, which is returned. Raises `OpsListenError`."""
+        bound = self._door.bind(address)
+        self._observer = observer
+        self._watch = asyncio.create_task(observer.watch_loop(), name="watch the event loop")
+        self._door.start()
+        return bound
+
+    async def close(self) -> None:
+        """Answer no more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await self._door.close()
+
+    async def _metrics(self, request: Request) -> Response:
+        assert self._observer is not None
+        observation = await self._observer.observe()
+        accept = request.headers.get("accept", "")
+        # Beside the event loop: it has workers and gateways to see to.
+        text, content_type = await asyncio.to_thread(self._exposition.render, observation, accept)
+        return Response(text, headers={"content-type": content_type})
+
+    async def _healthz(self, _: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def _readyz(self, _: Request) -> Response:
+        reason = self._not_ready()
+        if reason:
+            return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def _index(self, _: Request) -> Response:
+        return PlainTextResponse(_INDEX)
