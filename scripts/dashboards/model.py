@@ -166,7 +166,7 @@ _INSTANCES = Row(
         Panel(
             "Workers lost, by cause",
             "short",
-            "Within the time of one point; signal: killed, lost: given up by a gateway.",
+            "Within the time of one point; signal: killed, timeout: took too long to load.",
             (
                 Query(
                     f"sum by (cause) (increase(inferd_worker_restarts_total{{{_M}}}{_RATE}))",

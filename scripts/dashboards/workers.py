@@ -26,8 +26,7 @@ _LIFE = Row(
         Panel(
             "Workers lost, by model and cause",
             "short",
-            "Within ten minutes. exit: ended by itself, signal: killed, lost: given up by a gateway, "
-            "timeout: did not answer.",
+            "Within ten minutes. exit: ended by itself, signal: killed, timeout: took too long to load.",
             (
                 Query(
                     f"sum by (model, version, cause) (increase(inferd_worker_restarts_total{{{_S}}}[10m]))",

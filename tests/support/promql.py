@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePath
 
 import promql_parser
@@ -52,6 +53,7 @@ class Shown:
     expr: str
 
 
+@cache
 def rules() -> tuple[Rule, ...]:
     """All rules that `inferd deploy prometheus` writes."""
     files = deploy_files("prometheus", Targets())
@@ -64,6 +66,7 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
+@cache
 def dashboards() -> Mapping[PurePath, dict[str, object]]:
     """All dashboards that `inferd deploy grafana` writes."""
     files = deploy_files("grafana", Targets())
@@ -81,6 +84,7 @@ def shown() -> Iterator[Shown]:
                 yield Shown(path.stem, panel["title"], re.sub(r"\$[a-z]+", ".*", expr))
 
 
+@cache
 def known_series() -> Mapping[str, Labels]:
     """The labels of all that can be asked for, by name."""
     known = {
