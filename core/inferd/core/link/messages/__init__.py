@@ -7,6 +7,7 @@ Bytes of tensors never travel here; messages name where in an arena they lie.
 from inferd.core.link.messages.counts import (
     BatchCounts,
     Buckets,
+    Exemplar,
     MethodCounts,
     Sorted,
     Spent,
@@ -100,6 +101,7 @@ __all__ = [
     "DrainGateway",
     "DropBatch",
     "DropSequence",
+    "Exemplar",
     "Fault",
     "FromGateway",
     "FromLinkedWorker",

@@ -16,7 +16,7 @@ from inferd.server.supervisor.ops.processes import show_models, show_processes, 
 from inferd.server.supervisor.ops.requests import show_calls, show_loads, show_requests
 from inferd.server.supervisor.ops.triton import show_as_triton
 
-_SUBJECTS: tuple[Show, ...] = (
+SUBJECTS: tuple[Show, ...] = (
     show_requests,
     show_loads,
     show_calls,
@@ -37,7 +37,7 @@ class Operations:
 
     def __init__(self, *, as_triton: bool, not_ready: Callable[[], str]) -> None:
         """`not_ready` says why the server takes no requests, or nothing if it does."""
-        subjects = (*_SUBJECTS, show_as_triton) if as_triton else _SUBJECTS
+        subjects = (*SUBJECTS, show_as_triton) if as_triton else SUBJECTS
         self._exposition = Exposition(subjects)
         self.incidents = self._exposition.instruments
         self._not_ready = not_ready
