@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 _NEEDED = ("cyclopts", "msgspec", "pydantic", "rich", "structlog")
-_VERBS = ("serve", "predict", "run", "bench", "inspect", "stubs")
+_VERBS = ("serve", "predict", "run", "bench", "inspect", "stubs", "deploy")
 _INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 _HELP = """Serve PyTorch models over gRPC.

@@ -82,6 +82,8 @@ class Doors:
         )
         self._roll = RollCall[Door]()
         self._incidents = incidents or Incidents()
+        for name in names:
+            self._incidents.gateway_expected(name)
         self.census = Census()
         """What they told the last time that they were asked."""
         self._reports = Rounds[Door](self._have_report)
