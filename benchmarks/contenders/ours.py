@@ -63,6 +63,7 @@ class Inferd:
             program = str(Path(sys.executable).with_name("inferd"))
             model = repository([scenario.model]) / scenario.model
             serve = [program, "serve", str(model), "--grpc", server.address, "--http", "off"]
+            serve += ["--ops", "127.0.0.1:0"]
             return Launch([*serve, "--log-level", "warning", *self._options])
 
         return [

@@ -48,7 +48,7 @@ def test_the_picture_is_exact_after_each_report() -> None:
     counting = Counting()
     for rows in (1, 4, 4, 2, 1):
         counting.execute(rows)
-        counting.statistics["m", 1].failed(7)
+        counting.statistics["m", 1].failed(7, "QUEUE_FULL")
         counting.report()
         assert counting.picture.of("m", 1) == counts_of("m", 1, counting.statistics["m", 1])
     assert counting.picture.of("m", 1).execution_count == 5
@@ -67,7 +67,7 @@ def test_only_what_has_changed_is_told() -> None:
     counting.execute(4)
     (told,) = counting.report()
     assert (told.model, list(told.batches)) == ("m", [4])
-    counting.statistics["n", 1].failed(3)
+    counting.statistics["n", 1].failed(3, "QUEUE_FULL")
     (told,) = counting.report()
     assert (told.model, told.fail.count, told.batches) == ("n", 1, {})
 

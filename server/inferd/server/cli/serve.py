@@ -33,6 +33,8 @@ def serve(
     *paths: Annotated[Path, Parameter(show_default=False)],
     grpc: Annotated[str | None, Parameter(metavar="HOST:PORT", show_default=False)] = None,
     http: Annotated[str | None, Parameter(metavar="HOST:PORT|off", show_default=False)] = None,
+    ops: Annotated[str | None, Parameter(metavar="HOST:PORT|off", show_default=False)] = None,
+    metrics_compat: Annotated[Literal["none", "triton"] | None, _Option] = None,
     gateways: Annotated[str | None, Parameter(metavar="N|auto", show_default=False)] = None,
     device: Annotated[tuple[str, ...] | None, _Option] = None,
     trust: Annotated[tuple[str, ...] | None, Parameter(metavar="NAME", negative=())] = None,
@@ -64,6 +66,9 @@ def serve(
         paths: .pt2 files, models' folders, and folders of those (default: `models` in inferd.toml).
         grpc: Where to listen, port 0 for a free one (default: 127.0.0.1:8001).
         http: Where to listen for HTTP, port 0 for a free one, or off (default: 127.0.0.1:8000).
+        ops: Where to serve /metrics, /healthz and /readyz, port 0 for a free one, or off (default:
+            127.0.0.1:8002).
+        metrics_compat: triton: metrics bear Triton's names, too (default: none).
         gateways: Processes that share the port, or auto: one for every two cores that workers on the
             CPU leave, from 1 to 8 (default: 1).
         device: Where models run whose own settings do not say: auto, cpu, cpu:0-3 (cores), cuda or
@@ -71,7 +76,7 @@ def serve(
         trust: A model that may run code of its own, such as model.py; once per model.
         insecure: Listen where other machines can call, unencrypted and unasked.
         config: Settings (default: ./inferd.toml, if it is there).
-        ready_file: Written when all models have loaded or failed to: {"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8000", "pid": 42}.
+        ready_file: Written when all models have loaded or failed to: {"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8000", "ops": "127.0.0.1:8002", "pid": 42}.
         grace: How long requests may take to finish after Ctrl-C (default: 30).
         log_level: debug, info, warning or error (default: info).
         log_format: json, console or auto: console on a terminal, else json (default: auto).
@@ -82,6 +87,8 @@ def serve(
                 "models": paths or None,
                 "grpc": grpc,
                 "http": http,
+                "ops": ops,
+                "metrics_compat": metrics_compat,
                 "gateways": gateways,
                 "devices": device or None,
                 "trust": trust or None,
@@ -155,13 +162,15 @@ def _lines(summary: Summary) -> Iterator[str]:
     for note in summary.notes:
         yield f"\n{note}"
     several = f", {summary.gateways} gateways" if summary.gateways > 1 else ""
-    http = f", HTTP at {summary.http}" if summary.http is not None else ""
-    yield f"\ngRPC at {summary.address}{http}{several}. Try:"
-    option = "" if summary.address == _DEFAULT_ADDRESS else f" --address {summary.address}"
+    where = summary.addresses
+    http = f", HTTP at {where.http}" if where.http is not None else ""
+    ops = f", metrics at http://{where.ops}/metrics" if where.ops is not None else ""
+    yield f"\ngRPC at {where.grpc}{http}{ops}{several}. Try:"
+    option = "" if where.grpc == _DEFAULT_ADDRESS else f" --address {where.grpc}"
     example = next((each for each in summary.versions if _can_be_tried(each)), None)
     if example is not None:
         yield f"  {program()} predict {example.model} --random{option}"
-    yield f"  {program()} inspect {summary.address}"
+    yield f"  {program()} inspect {where.grpc}"
     yield "Ctrl-C stops the server."
 
 

@@ -33,6 +33,7 @@ from inferd.core.link.messages import (
     Settle,
     Settled,
     StartGateway,
+    StateReport,
     ToGateway,
 )
 from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
@@ -61,6 +62,9 @@ _log = get_logger(__name__)
 
 _COLD_THREADS = 2
 """Threads for everything but inference: enough for probes while one writes a long answer."""
+
+MOST_LOADS = 2048
+"""Versions with requests at hand in one report: what a message may carry."""
 
 Control = MessageSocket[FromGateway, ToGateway]
 
@@ -109,6 +113,7 @@ class Gateway:
         reflection = Reflection([INFERENCE_SERVICE, BULK_SERVICE, HEALTH_SERVICE])
         services = (self._inference, self._bulk, self._health, reflection)
         methods = {path: each for service in services for path, each in service.methods().items()}
+        self._methods = methods
         self._door = make_door(
             start.door,
             methods,
@@ -202,10 +207,20 @@ class Gateway:
                 self._control.send(Settled(number))
             case ReportCounts():
                 self._reporter.report()
+                self._control.send(self._state())
             case OtherCounts():
                 self._others.answered(message)
             case CommandAnswer():
                 self._commands.answered(message)
+
+    def _state(self) -> StateReport:
+        calls = [
+            counts
+            for path, method in self._methods.items()
+            for counts in method.record.counts(path.removeprefix("/"))
+        ]
+        loads = [each for each in self._dataplane.loads() if each.queued or each.in_flight]
+        return StateReport(tuple(loads[:MOST_LOADS]), tuple(calls), self._reporter.lag.worst)
 
     def _drain(self, grace: float) -> None:
         self._ready = False

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic, time
 
-from inferd.core.link.messages import AddDeployment, PublishModel
+from inferd.core.link.messages import AddDeployment, PublishModel, VersionLoad
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
 from inferd.server.gateway.admission.parameters import (
@@ -36,6 +36,9 @@ from inferd.wire.tensors import Buffer
 _DEPTH = {"cpu": 1, "cuda": 2}
 """Batches outstanding per worker: copying the next overlaps computing only on a device of its own;
 on a CPU a second one makes batches smaller and costs throughput."""
+
+NO_MODEL = ("", 0)
+"""Where requests are counted that reach no model."""
 
 _LARGEST_CHUNK = 4
 """Messages that one request of a bulk job may take, where a message limits all others."""
@@ -83,7 +86,8 @@ class Dataplane:
         )
         self._deployments: dict[int, Deployment] = {}
         self._admissions: dict[Deployment, Admission] = {}
-        self._statistics: dict[tuple[str, int], Statistics] = {}
+        self._unrouted = Statistics()
+        self._statistics: dict[tuple[str, int], Statistics] = {NO_MODEL: self._unrouted}
         self._forms: Forms[tuple[Deployment, Plan]] = Forms()
 
     @property
@@ -155,9 +159,9 @@ class Dataplane:
             else:
                 self._dispatcher.submit(deployment, request)
         except ServingError as error:
-            if deployment is not None:
-                with self._dispatcher.lock:
-                    deployment.statistics.failed(int((monotonic() - arrived) * 1e9))
+            statistics = self._unrouted if deployment is None else deployment.statistics
+            with self._dispatcher.lock:
+                statistics.failed(int((monotonic() - arrived) * 1e9), error.reason)
             call.fail(error)
 
     def _take_decoupled(
@@ -237,21 +241,7 @@ class Dataplane:
         """Make a deployment ready for instances; nothing is routed to it yet."""
         key = (message.model, message.version)
         statistics = self._statistics.setdefault(key, Statistics())
-        info = DeploymentInfo(
-            number=message.deployment,
-            model=message.model,
-            version=message.version,
-            platform=message.platform,
-            signature=message.signature,
-            takes_parameters=message.takes_parameters,
-            max_queue_size=message.max_queue_size,
-            max_queue_delay=message.max_queue_delay,
-            instances=message.instances,
-            preferred_batch_size=message.preferred_batch_size,
-            decoupled=message.decoupled,
-            max_streams=message.max_streams,
-            sequences=message.sequences,
-        )
+        info = DeploymentInfo.of(message)
         deployment = _kind_of(info)(
             info,
             statistics,
@@ -296,6 +286,11 @@ class Dataplane:
     def statistics(self, model: str, version: int, read: Callable[[Statistics], None]) -> None:
         """Let `read` look at the counts of a version while they stand still."""
         self._dispatcher.inspect(lambda: read(self._statistics[model, version]))
+
+    def loads(self) -> list[VersionLoad]:
+        """What every deployment holds now; one that is being replaced beside its successor."""
+        with self._dispatcher.lock:
+            return [each.load() for each in self._deployments.values()]
 
     def inspect(self, read: Callable[[Mapping[tuple[str, int], Statistics]], None]) -> None:
         """Let `read` look at all counts, by model and version, while they stand still."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from inferd.core.link.messages.counts import VersionCounts
+from inferd.core.link.messages.counts import MethodCounts, VersionCounts, VersionLoad
 from inferd.core.link.messages.message import Fault, Message
 from inferd.core.link.messages.supervisor_worker import Pinning
 from inferd.wire.signature import Signature
@@ -220,6 +220,18 @@ class CountsReport(Message, frozen=True):
     counts: tuple[VersionCounts, ...]
 
 
+class StateReport(Message, frozen=True):
+    """What a gateway holds and how it fares, sent beside its counts when it is asked for them.
+
+    `loads` of the versions that hold anything; `calls` counts since the gateway started; `lag` is how
+    many seconds late its threads came round at worst, of late.
+    """
+
+    loads: tuple[VersionLoad, ...]
+    calls: tuple[MethodCounts, ...]
+    lag: float
+
+
 class AskCounts(Message, frozen=True):
     """What have the other gateways counted, and those that are no more?"""
 
@@ -259,6 +271,7 @@ FromGateway = (
     | DeploymentDrained
     | Settled
     | CountsReport
+    | StateReport
     | AskCounts
     | RepositoryCommand
     | RegisterRegion

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from inferd.server.gateway.rpc.record import CallRecord
 from inferd.wire.errors import ServingError
 
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -64,16 +65,18 @@ class StreamCall(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """A method with one request and one response."""
+    """A method with one request and one response; the door records how its calls end."""
 
     handle: Callable[[UnaryCall], None]
+    record: CallRecord = field(default_factory=CallRecord)
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A method with a stream of requests, of responses or of both."""
+    """A method with a stream of requests, of responses or of both, recorded likewise."""
 
     handle: Callable[[StreamCall], None]
+    record: CallRecord = field(default_factory=CallRecord)
 
 
 Method = Unary | Stream

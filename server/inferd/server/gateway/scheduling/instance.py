@@ -48,6 +48,7 @@ class Execution:
 
     batch: Batch
     slots: list[Slot]
+    input_nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class Instance:
             at += aligned(size)
         self._last += 1
         # Booked before it is sent: if the worker is gone, it is among the lost.
-        self._executions[self._last] = Execution(batch, [slot])
+        self._executions[self._last] = Execution(batch, [slot], sum(sizes))
         self.link.send(
             RunBatch(
                 self._last,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 import msgspec
 
@@ -19,6 +19,7 @@ from inferd.core.link.messages import (
     Settle,
     Settled,
     StartGateway,
+    StateReport,
     ToGateway,
 )
 from inferd.core.telemetry.counts import Counts
@@ -28,12 +29,13 @@ from inferd.server.supervisor.gateways.door import (
     ADVICE,
     HTTP_ADVICE,
     Door,
-    DoorEvents,
+    GatewayEvents,
     ListenError,
 )
 from inferd.server.supervisor.gateways.port import is_free
 from inferd.server.supervisor.gateways.roll_call import RollCall
 from inferd.server.supervisor.gateways.rounds import Rounds
+from inferd.server.supervisor.incidents import Incidents
 from inferd.server.supervisor.replicas.restart import RestartPolicy
 
 FOLLOW_BOUND = 30.0
@@ -52,12 +54,13 @@ class Doors:
         self,
         start: StartGateway,
         command: Sequence[str],
-        events: DoorEvents,
+        events: GatewayEvents,
         *,
         number: int = 1,
         policy: RestartPolicy | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
+        incidents: Incidents | None = None,
     ) -> None:
         """`command` starts one gateway, `number` how many there are to be."""
         several = number > 1
@@ -78,9 +81,16 @@ class Doors:
             for name in names
         )
         self._roll = RollCall[Door]()
-        self._census = Census()
+        self._incidents = incidents or Incidents()
+        for name in names:
+            self._incidents.gateway_expected(name)
+        self.census = Census()
+        """What they told the last time that they were asked."""
         self._reports = Rounds[Door](self._have_report)
         self._asking: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Door]:
+        return iter(self._doors)
 
     def __len__(self) -> int:
         """How many there are to be."""
@@ -129,7 +139,7 @@ class Doors:
         Exact, up to what gateways had counted and not reported when they died.
         """
         await self._reports.join(door for door in self.up if door is not without)
-        return self._census.total(without)
+        return self.census.total(without)
 
     async def drain(self, grace: float) -> None:
         """Have all answer what they hold within `grace` seconds and end; reaped after."""
@@ -153,9 +163,13 @@ class Doors:
 
     def gateway_down(self, gateway: Door) -> None:
         """One is gone: nobody waits for its answers any more, and its counts are kept."""
-        self._census.left(gateway)
+        self.census.left(gateway)
         self._roll.gone(gateway)
         self._events.gateway_down(gateway)
+
+    def gateway_lost(self, gateway: Door) -> None:
+        """One ended unasked."""
+        self._incidents.gateway_restarted(gateway.name)
 
     def gateway_said(self, gateway: Door, message: FromGateway) -> None:
         """One sent a message."""
@@ -163,7 +177,9 @@ class Doors:
             case Settled(number):
                 self._roll.answered(gateway, number)
             case CountsReport(counts):
-                self._census.reported(gateway, counts)
+                self.census.reported(gateway, counts)
+            case StateReport():
+                self.census.fares(gateway, message)
             case AskCounts(ask):
                 self._start(self._tell_counts(gateway, gateway.answer(), ask))
             case _:
@@ -174,6 +190,7 @@ class Doors:
         asked = [door for door in self.up if door in doors]
         for door in await self._roll.call(asked, _ask_to_report, COUNTS_BOUND):
             _log.warning("gateway does not report its counts; its last ones stand", name=door.name)
+            self._incidents.unanswered(door.name)
 
     async def _tell_counts(
         self, gateway: Door, answer: Callable[[ToGateway], None], ask: int

@@ -21,6 +21,7 @@ from inferd.core.link.messages import (
     ToWorker,
 )
 from inferd.core.telemetry.logs import get_logger
+from inferd.server.supervisor.incidents import Incidents
 from inferd.server.supervisor.replicas import instance as life
 from inferd.server.supervisor.replicas.instance import Instance, Phase
 from inferd.server.supervisor.replicas.process import ChildProcess, Exit
@@ -31,13 +32,16 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerTerms:
-    """How workers are run: the command that starts one, times in seconds, and where time is from."""
+    """How workers are run: the command that starts one, times in seconds, where time is from, and who
+    is told what befalls them.
+    """
 
     command: Sequence[str]
     load_timeout: float
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     clock: Clock = field(default_factory=SystemClock)
     chance: Callable[[], float] = random.random
+    incidents: Incidents = field(default_factory=Incidents)
 
 
 class Replica:
@@ -122,8 +126,12 @@ class Replica:
         now, chance = self._terms.clock.monotonic(), self._terms.chance()
         for action in self._life.handle(event, now=now, chance=chance):
             self._perform(action)
+        incidents, name, version = self._terms.incidents, self._source.name, self._source.version
         if self.phase is Phase.WAITING and before is not Phase.WAITING:
             self._log.warning("worker lost", reason=self.reason)
+            incidents.worker_restarted(name, version, self._life.cause)
+        if self.phase is Phase.FAILED and before is not Phase.FAILED:
+            incidents.load_failed(name, version)
         if not self.settled.done() and self.phase not in {Phase.NEW, Phase.LOADING}:
             self.settled.set_result(None)
         if self.phase is Phase.STOPPED:
@@ -175,6 +183,8 @@ class Replica:
                         self._process.kill()
                     return
                 self._log.info("model loaded", worker=self.pid, seconds=round(message.seconds, 3))
+                source = self._source
+                self._terms.incidents.model_loaded(source.name, source.version, message.seconds)
                 self._handle(life.ModelLoaded())
             case LoadingFailed(reason):
                 self._handle(life.ModelRefused(reason))
@@ -184,4 +194,4 @@ class Replica:
     def _died(self, ended: Exit) -> None:
         self._process = None
         self.memory = None
-        self._handle(life.Died(str(ended)))
+        self._handle(life.Died(str(ended), "exit" if ended.signal is None else "signal"))

@@ -57,6 +57,7 @@ class DecoupledDeployment(Deployment):
         pending = outcome.execution.batch.pieces[0].pending
         if pending.settled or not isinstance(pending, DecoupledPending):
             return False
+        self.statistics.sent += sum([len(each) for each in outcome.outputs])
         return pending.answer(outcome.layout, outcome.outputs)
 
     def proceed(self, pending: Pending) -> None:
