@@ -168,8 +168,8 @@ class GpuStatus(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     uuid: str
     name: str
-    memory_used: int
-    memory_total: int
+    memory_used: int | None
+    memory_total: int | None
     utilization: float | None = None
     power_watts: float | None = None
     energy_joules: float | None = None

@@ -42,11 +42,11 @@ class GpuReading(Protocol):
         """From 0 to 1."""
 
     @property
-    def memory_used(self) -> int:
+    def memory_used(self) -> int | None:
         """In bytes."""
 
     @property
-    def memory_total(self) -> int:
+    def memory_total(self) -> int | None:
         """In bytes."""
 
     @property
