@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from inferd.core.clock import ManualClock
 from inferd.core.link.messages import MemoryReport
 from inferd.core.link.sockets import PeerGone
-from inferd.worker import memory
-from inferd.worker.memory import Reports, reporting
+from inferd.worker.runner import memory
+from inferd.worker.runner.memory import Reports, reporting
 
 ONE, OTHER = MemoryReport(1, 2, 3), MemoryReport(2, 2, 3)
 

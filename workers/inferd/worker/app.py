@@ -18,11 +18,11 @@ from inferd.worker.faults import brief
 from inferd.worker.loader import load_model
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.loop import Loop
-from inferd.worker.memory import reporting
 from inferd.worker.runner.cpu import CpuRunner
 from inferd.worker.runner.cuda import CudaRunner, DeviceLost
 from inferd.worker.runner.execution import Runner
 from inferd.worker.runner.generator import GeneratorRunner
+from inferd.worker.runner.memory import reporting
 from inferd.worker.warm_up import warm_up
 
 _log = logs.get_logger(__name__)
