@@ -42,11 +42,15 @@ class GpuReading(Protocol):
         """From 0 to 1."""
 
     @property
-    def memory_used(self) -> int:
+    def lost(self) -> bool:
+        """Whether it does not answer its driver any more."""
+
+    @property
+    def memory_used(self) -> int | None:
         """In bytes."""
 
     @property
-    def memory_total(self) -> int:
+    def memory_total(self) -> int | None:
         """In bytes."""
 
     @property
