@@ -46,6 +46,8 @@ class Statistics:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
+    exemplar: tuple[str, float, float] | None = None
+    """The last traced request that was answered: trace id, seconds it took, when, since the epoch."""
 
     def executed(self, rows: int, durations: tuple[int, int, int], epoch_ms: int) -> None:
         """Count one execution of `rows` rows; nanoseconds of input, inference and output."""
