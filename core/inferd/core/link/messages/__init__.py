@@ -60,6 +60,7 @@ from inferd.core.link.messages.supervisor_gateway import (
     Settled,
     StartGateway,
     ToGateway,
+    Tracing,
     UnregisterRegion,
     VersionState,
 )
@@ -133,6 +134,7 @@ __all__ = [
     "ToGateway",
     "ToLinkedWorker",
     "ToWorker",
+    "Tracing",
     "UnregisterRegion",
     "VersionCounts",
     "VersionState",
