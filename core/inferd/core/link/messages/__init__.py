@@ -32,6 +32,7 @@ from inferd.core.link.messages.gateway_worker import (
     SlotTensor,
     ToLinkedWorker,
 )
+from inferd.core.link.messages.memory import MemoryUsage, VersionMemory
 from inferd.core.link.messages.message import (
     Fault,
     Message,
@@ -117,6 +118,7 @@ __all__ = [
     "Loaded",
     "LoadingFailed",
     "MemoryReport",
+    "MemoryUsage",
     "Message",
     "MethodCounts",
     "ModelSource",
@@ -151,5 +153,6 @@ __all__ = [
     "UnregisterRegion",
     "VersionCounts",
     "VersionLoad",
+    "VersionMemory",
     "VersionState",
 ]
