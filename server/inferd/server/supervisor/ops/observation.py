@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -86,6 +87,22 @@ class Observer:
             lag=self._lag.worst,
             seconds=self._now() - began,
         )
+
+    def reported(self) -> Iterable[VersionCounts]:
+        """Counts as gateways told them last, a second ago at most; nobody is asked."""
+        return self._doors.census.total()
+
+    def pids(self) -> frozenset[int]:
+        """The processes of this server that live."""
+        found = {each.pid for each in self._workers()} | {each.pid for each in self._gateways()}
+        return frozenset(pid for pid in {os.getpid(), *found} if pid is not None)
+
+    def addresses(self) -> Mapping[str, str | None]:
+        """Where gateways listen, HOST:PORT for `grpc` and `http`; None where they do not yet."""
+        door = next(iter(self._doors))
+        told = {"grpc": door.address, "http": door.http}
+        # Port 0 is what was asked for, as long as no gateway has said what it got.
+        return {name: None if at and at.endswith(":0") else at for name, at in told.items()}
 
     async def watch_loop(self) -> None:
         """Note how late the event loop comes round, for as long as it runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -14,6 +15,9 @@ from inferd.server.supervisor.ops.exposition import Exposition, Show
 from inferd.server.supervisor.ops.observation import Observer
 from inferd.server.supervisor.ops.processes import show_models, show_processes, show_scrape
 from inferd.server.supervisor.ops.requests import show_calls, show_loads, show_requests
+from inferd.server.supervisor.ops.status.look import Look
+from inferd.server.supervisor.ops.status.readings import Reader
+from inferd.server.supervisor.ops.status.tally import Tally
 from inferd.server.supervisor.ops.triton import show_as_triton
 
 SUBJECTS: tuple[Show, ...] = (
@@ -29,6 +33,7 @@ _INDEX = """inferd
 /metrics  figures for Prometheus
 /healthz  200 while this server lives
 /readyz   200 while it takes requests, 503 and why while it does not
+/status   all that `inferd status` shows, as JSON
 """
 
 
@@ -39,31 +44,42 @@ class Operations:
         """`not_ready` says why the server takes no requests, or nothing if it does."""
         subjects = (*SUBJECTS, show_as_triton) if as_triton else SUBJECTS
         self._exposition = Exposition(subjects)
-        self.incidents = self._exposition.instruments
+        self.incidents = Tally(self._exposition.instruments)
         self._not_ready = not_ready
         self._observer: Observer | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._look: Look | None = None
+        self._watches: tuple[asyncio.Task[None], ...] = ()
         self._door = OpsDoor(
             {
                 "/": self._index,
                 "/metrics": self._metrics,
                 "/healthz": self._healthz,
                 "/readyz": self._readyz,
+                "/status": self._status,
             }
         )
 
-    def open(self, address: Address, observer: Observer) -> str:
-        """Answer at HOST:PORT, which is returned. Raises `OpsListenError`."""
+    def open(self, address: Address, observer: Observer, reader: Reader | None = None) -> str:
+        """Answer at HOST:PORT, which is returned. Raises `OpsListenError`.
+
+        `reader` reads processes and GPUs for the status.
+        """
         bound = self._door.bind(address)
         self._observer = observer
-        self._watch = asyncio.create_task(observer.watch_loop(), name="watch the event loop")
+        self._look = Look(
+            observer, self.incidents, not_ready=self._not_ready, ops=bound, reader=reader
+        )
+        self._watches = (
+            asyncio.create_task(observer.watch_loop(), name="watch the event loop"),
+            asyncio.create_task(self._look.watch_loop(), name="note samples"),
+        )
         self._door.start()
         return bound
 
     async def close(self) -> None:
         """Answer no more."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         await self._door.close()
 
     async def _metrics(self, request: Request) -> Response:
@@ -82,6 +98,11 @@ class Operations:
         if reason:
             return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
         return JSONResponse({"status": "ready"})
+
+    async def _status(self, _: Request) -> Response:
+        assert self._look is not None
+        status = msgspec.json.encode(await self._look.status())
+        return Response(status, media_type="application/json")
 
     async def _index(self, _: Request) -> Response:
         return PlainTextResponse(_INDEX)

@@ -8,7 +8,7 @@ from inferd.core.link.messages import VersionCounts
 from inferd.core.telemetry import metrics
 from inferd.server.supervisor.ops.families import Families
 from inferd.server.supervisor.ops.observation import Observation
-from inferd.server.supervisor.ops.outcomes import known, outcome_of
+from inferd.server.supervisor.ops.outcomes import known, outcomes_of
 
 
 def show_requests(seen: Observation, families: Families) -> None:
@@ -39,10 +39,9 @@ def show_calls(seen: Observation, families: Families) -> None:
 
 
 def _show_outcomes(counts: VersionCounts, labels: tuple[str, str], families: Families) -> None:
-    outcomes = Counter(ok=counts.success.count, cancelled=counts.cancelled)
+    outcomes = outcomes_of(counts)
     reasons: Counter[str] = Counter()
     for reason, count in counts.errors.items():
-        outcomes[outcome_of(reason)] += count
         reasons[known(reason)] += count
     for outcome in metrics.OUTCOMES:
         families.add(metrics.REQUESTS, (*labels, outcome), outcomes[outcome])
