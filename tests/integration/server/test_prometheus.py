@@ -31,8 +31,8 @@ pytestmark = pytest.mark.skipif(
 RECORDED = {rule.name: rule for rule in rules() if not rule.alert}
 GPU = ("inferd_gpu_", "inferd_worker_gpu_", "inferd_torch_")
 """Metrics that a server without a GPU does not have."""
-LACKING = ("inferd_process_",)
-"""Metrics that no server has yet; a test fails as soon as one has them, and then this goes."""
+LACKING: tuple[str, ...] = ("inferd_process_",)
+"""Metrics that no server has yet; a test fails as soon as one has them, and then this is emptied."""
 
 
 @dataclass(frozen=True)
