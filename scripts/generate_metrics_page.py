@@ -54,11 +54,17 @@ def with_tables(page: str) -> str:
         "",
         *_table(TRITON_METRICS),
         "",
-        f"Buckets of seconds end at {_listed(metrics.SECONDS)}; those of stages at "
-        f"{_listed(metrics.STAGE_SECONDS)}; those of batch sizes at {_listed(metrics.ROWS)}.",
+        _of_buckets(),
         "",
     ]
     return head + BEGIN + "\n".join(made) + END + tail
+
+
+def _of_buckets() -> str:
+    return (
+        f"Buckets of seconds end at {_listed(metrics.SECONDS)}; those of stages at "
+        f"{_listed(metrics.STAGE_SECONDS)}; those of batch sizes at {_listed(metrics.ROWS)}."
+    )
 
 
 def _table(declared: Iterable[Metric]) -> list[str]:

@@ -66,6 +66,7 @@ from inferd.core.link.messages.supervisor_gateway import (
     StartGateway,
     StateReport,
     ToGateway,
+    Tracing,
     UnregisterRegion,
     VersionState,
 )
@@ -146,6 +147,7 @@ __all__ = [
     "ToGateway",
     "ToLinkedWorker",
     "ToWorker",
+    "Tracing",
     "UnregisterRegion",
     "VersionCounts",
     "VersionLoad",
