@@ -113,6 +113,13 @@ _ERRORS = Row(
     "Errors",
     (
         Panel(
+            "Lost",
+            "short",
+            "1 while it does not answer its driver any more; nothing else is known of it then.",
+            (Query(f"inferd_gpu_lost{{{_G}}}", _ONE),),
+            top=1,
+        ),
+        Panel(
             "XID errors",
             "short",
             "Counted since the server started; NVIDIA's list says what each number means.",

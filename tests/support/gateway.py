@@ -30,6 +30,7 @@ from inferd.core.link.messages import (
     Settled,
     StartGateway,
     ToGateway,
+    Tracing,
     VersionCounts,
     VersionMemory,
     VersionState,
@@ -56,6 +57,8 @@ class GatewayUnderTest:
         door: DoorChoice = "auto",
         opened: bool = True,
         http: bool = False,
+        tracing: Tracing = "off",
+        trace_sampling: float = 0.01,
     ) -> None:
         """With `opened` False it binds its port and waits to be told to accept calls.
 
@@ -70,6 +73,8 @@ class GatewayUnderTest:
             client_shared_memory=client_shared_memory,
             door=door,
             http="127.0.0.1:0" if http else None,
+            tracing=tracing,
+            trace_sampling=trace_sampling,
         )
         ours, theirs = socket_pair()
         self.control: MessageSocket[ToGateway, FromGateway] = MessageSocket(ours, FromGateway)

@@ -14,6 +14,7 @@ import yaml
 from inferd.core.address import Address
 from inferd.server.deploy.files import deploy_files
 from inferd.server.deploy.targets import THROTTLES, Targets
+from inferd.server.supervisor.resources.gpus import THROTTLE_REASONS
 from support.promql import labels_of, metrics_in, rules
 
 CASES = Path(__file__).with_name("cases")
@@ -143,6 +144,7 @@ def test_throttling_is_looked_for_by_the_names_it_has() -> None:
     (alert,) = [each for each in ALERTS if each.name == "InferdGpuThrottled"]
     assert metrics_in(alert.expr) == {"inferd_gpu_throttled"}
     assert f'reason=~"{"|".join(THROTTLES)}"' in alert.expr
+    assert set(THROTTLES) <= THROTTLE_REASONS.keys()
 
 
 def _case(path: Path) -> dict[str, Any]:

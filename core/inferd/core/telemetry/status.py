@@ -163,13 +163,18 @@ class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GpuStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU. `utilization` is from 0 to 1, `temperature` in degrees Celsius."""
+    """One GPU. `utilization` is from 0 to 1, `temperature` in degrees Celsius, energy only grows.
+
+    `pids` are the processes that hold memory on it, whoever's they are. A `lost` one does not answer its
+    driver any more.
+    """
 
     index: int
     uuid: str
     name: str
-    memory_used: int | None
-    memory_total: int | None
+    lost: bool = False
+    memory_used: int | None = None
+    memory_total: int | None = None
     utilization: float | None = None
     power_watts: float | None = None
     energy_joules: float | None = None

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from inferd.core.address import Address
 
-THROTTLES = ("hw_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown", "sw_thermal_slowdown")
+THROTTLES = ("hardware_slowdown", "thermal_hardware", "thermal_software", "power_brake")
 """Reasons of `inferd_gpu_throttled` that somebody should know of."""
 
 _URL = re.compile(r"[A-Za-z0-9._~:/?=&%+\[\]-]+")

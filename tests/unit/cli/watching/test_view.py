@@ -116,15 +116,17 @@ def test_a_server_that_is_well_has_no_problems() -> None:
 def test_each_problem_is_told() -> None:
     """What is down, why, and how often it was started again."""
     found = eventful()
-    (gateway,) = found.gateways
+    (gateway,), (gpu,) = found.gateways, found.gpus
     found = replace(
         found,
         server=replace(found.server, ready=False, reason="no gateway listens"),
         gateways=(replace(gateway, up=False, restarts=1),),
+        gpus=(replace(gpu, lost=True),),
     )
     assert list(problems(found)) == [
         "not ready: no gateway listens",
         "gateway takes no calls (restarted once)",
+        "GPU 0 (NVIDIA H100 80GB HBM3) is lost: it does not answer its driver any more",
         "breast-cancer/1: 1 of 2 workers are up (restarted 3 times)",
         "broken/1 is UNAVAILABLE: bad file\x1b[2J",
     ]

@@ -52,6 +52,7 @@ class Gpu:
     memory_total: int = 100
     power_watts: float | None = 70.0
     temperature: float | None = 40.0
+    lost: bool = False
 
 
 @dataclass

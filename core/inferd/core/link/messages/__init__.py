@@ -67,6 +67,7 @@ from inferd.core.link.messages.supervisor_gateway import (
     StartGateway,
     StateReport,
     ToGateway,
+    Tracing,
     UnregisterRegion,
     VersionState,
 )
@@ -148,6 +149,7 @@ __all__ = [
     "ToGateway",
     "ToLinkedWorker",
     "ToWorker",
+    "Tracing",
     "UnregisterRegion",
     "VersionCounts",
     "VersionLoad",

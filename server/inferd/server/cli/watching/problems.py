@@ -17,6 +17,9 @@ def problems(status: Status) -> Iterator[str]:
     for gateway in status.gateways:
         if not gateway.up:
             yield f"{gateway.name} takes no calls{_after(gateway.restarts)}"
+    for gpu in status.gpus:
+        if gpu.lost:
+            yield f"GPU {gpu.index} ({gpu.name}) is lost: it does not answer its driver any more"
     for version in status.models:
         yield from _of_version(version)
 

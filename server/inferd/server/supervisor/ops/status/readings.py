@@ -42,6 +42,10 @@ class GpuReading(Protocol):
         """From 0 to 1."""
 
     @property
+    def lost(self) -> bool:
+        """Whether it does not answer its driver any more."""
+
+    @property
     def memory_used(self) -> int | None:
         """In bytes."""
 

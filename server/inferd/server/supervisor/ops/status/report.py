@@ -138,6 +138,7 @@ def _gpu(gpu: GpuReading) -> GpuStatus:
         index=gpu.index,
         uuid=gpu.uuid,
         name=gpu.name,
+        lost=gpu.lost,
         memory_used=gpu.memory_used,
         memory_total=gpu.memory_total,
         utilization=gpu.utilization,
