@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 
 import msgspec
 
-from inferd.core.link.messages import BatchCounts, Spent, VersionCounts
+from inferd.core.link.messages import BatchCounts, ResponseCounts, Spent, VersionCounts
 
 PART = 512
-"""Versions and batch sizes in one message: 40 KB, far below what a socket takes at once."""
+"""Versions, batch sizes and, twice as large, responses in one message: 40 KB, far below what a socket
+takes at once."""
 
 _DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
 
@@ -48,13 +50,14 @@ class Counts:
         room = PART
         for counts in self:
             batches = list(counts.batches.items())
+            whole = 1 + 2 * len(counts.responses)
             while True:
-                taken, batches = batches[: room - 1], batches[room - 1 :]
-                part.append(msgspec.structs.replace(counts, batches=dict(taken)))
-                room -= 1 + len(taken)
-                if room <= 1:
+                if part and room <= whole:
                     yield tuple(part)
                     part, room = [], PART
+                taken, batches = batches[: room - whole], batches[room - whole :]
+                part.append(msgspec.structs.replace(counts, batches=dict(taken)))
+                room -= whole + len(taken)
                 if not batches:
                     break
         if part:
@@ -72,6 +75,12 @@ def sum_of(one: VersionCounts, other: VersionCounts) -> VersionCounts:
         max(one.last_inference, other.last_inference),
         **{name: _spent(getattr(one, name), getattr(other, name)) for name in _DURATIONS},
         batches={size: _batch(one.batches.get(size), other.batches.get(size)) for size in sizes},
+        responses=tuple(
+            [
+                _response(*both)
+                for both in zip_longest(one.responses, other.responses, fillvalue=ResponseCounts())
+            ]
+        ),
     )
 
 
@@ -83,6 +92,11 @@ def _batch(one: BatchCounts | None, other: BatchCounts | None) -> BatchCounts:
         _spent(one.compute_infer, other.compute_infer),
         _spent(one.compute_output, other.compute_output),
     )
+
+
+def _response(one: ResponseCounts, other: ResponseCounts) -> ResponseCounts:
+    names = ResponseCounts.__struct_fields__
+    return ResponseCounts(*[_spent(getattr(one, name), getattr(other, name)) for name in names])
 
 
 def _spent(one: Spent, other: Spent) -> Spent:

@@ -8,10 +8,21 @@ from contextlib import suppress
 
 import msgspec
 
-from inferd.core.link.messages import BatchCounts, CountsReport, Spent, VersionCounts
+from inferd.core.link.messages import (
+    BatchCounts,
+    CountsReport,
+    ResponseCounts,
+    Spent,
+    VersionCounts,
+)
 from inferd.core.link.sockets import PeerGone
 from inferd.core.telemetry.counts import Counts
-from inferd.server.gateway.scheduling.statistics import BatchStatistics, Duration, Statistics
+from inferd.server.gateway.scheduling.statistics import (
+    BatchStatistics,
+    Duration,
+    ResponseStatistics,
+    Statistics,
+)
 
 PERIOD = 1.0
 """Seconds between reports that nobody asked for: as much is lost when this process is killed."""
@@ -58,10 +69,12 @@ class CountsReporter:
         changes = []
         for key, found in list(statistics.items()):
             told = self._told.get(key)
-            # Everything that is counted ends as an execution or as a failure.
-            if told is not None and (told.execution_count, told.fail.count) == (
+            # Everything that is counted ends as an execution or as a failure, except for answers
+            # of generators that are still to end.
+            if told is not None and (told.execution_count, told.fail.count, told.responses) == (
                 found.execution_count,
                 found.fail.count,
+                _responses(found),
             ):
                 continue
             counts = self._told[key] = counts_of(*key, found)
@@ -88,6 +101,22 @@ def counts_of(model: str, version: int, statistics: Statistics) -> VersionCounts
         _spent(statistics.compute_infer),
         _spent(statistics.compute_output),
         {size: _batch(batch) for size, batch in statistics.batches.items()},
+        _responses(statistics),
+    )
+
+
+def _responses(statistics: Statistics) -> tuple[ResponseCounts, ...]:
+    return tuple([_response(each) for each in statistics.responses])
+
+
+def _response(response: ResponseStatistics) -> ResponseCounts:
+    return ResponseCounts(
+        _spent(response.compute_infer),
+        _spent(response.compute_output),
+        _spent(response.success),
+        _spent(response.fail),
+        _spent(response.empty_response),
+        _spent(response.cancel),
     )
 
 

@@ -6,6 +6,7 @@ Bytes of tensors never travel here; messages name where in an arena they lie.
 
 from inferd.core.link.messages.counts import (
     BatchCounts,
+    ResponseCounts,
     Spent,
     VersionCounts,
 )
@@ -121,6 +122,7 @@ __all__ = [
     "RemoveRegion",
     "ReportCounts",
     "RepositoryCommand",
+    "ResponseCounts",
     "RunBatch",
     "SequenceStep",
     "SequenceTerms",

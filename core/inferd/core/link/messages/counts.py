@@ -20,8 +20,19 @@ class BatchCounts(msgspec.Struct, frozen=True, array_like=True):
     compute_output: Spent = Spent()
 
 
+class ResponseCounts(msgspec.Struct, frozen=True, array_like=True):
+    """The answers of one index to requests of a model that yields."""
+
+    compute_infer: Spent = Spent()
+    compute_output: Spent = Spent()
+    success: Spent = Spent()
+    fail: Spent = Spent()
+    empty_response: Spent = Spent()
+    cancel: Spent = Spent()
+
+
 class VersionCounts(msgspec.Struct, frozen=True, array_like=True):
-    """Counts of one model version, which only grow; `batches` by rows.
+    """Counts of one model version, which only grow; `batches` by rows, `responses` by index.
 
     `last_inference` is in milliseconds since the epoch.
     """
@@ -38,3 +49,4 @@ class VersionCounts(msgspec.Struct, frozen=True, array_like=True):
     compute_infer: Spent = Spent()
     compute_output: Spent = Spent()
     batches: dict[int, BatchCounts] = {}
+    responses: tuple[ResponseCounts, ...] = ()

@@ -193,6 +193,22 @@ _REPLIES: Schema = {
                             )
                         ),
                         "batch_stats": _list({"type": "object"}),
+                        "response_stats": {
+                            "type": "object",
+                            "additionalProperties": _object(
+                                dict.fromkeys(
+                                    (
+                                        "compute_infer",
+                                        "compute_output",
+                                        "success",
+                                        "fail",
+                                        "empty_response",
+                                        "cancel",
+                                    ),
+                                    _SPENT,
+                                )
+                            ),
+                        },
                     }
                 )
             )

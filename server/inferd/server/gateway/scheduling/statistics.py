@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+MOST_RESPONSES = 64
+"""Indices of answers that are counted apart: whatever a model yields, its counts stay small."""
+
 
 @dataclass(slots=True)
 class Duration:
@@ -28,6 +31,29 @@ class BatchStatistics:
 
 
 @dataclass(slots=True)
+class ResponseStatistics:
+    """The answers of one index to requests of a model that yields: times per answer."""
+
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    empty_response: Duration = field(default_factory=Duration)
+    cancel: Duration = field(default_factory=Duration)
+
+    def succeeded(self, infer_ns: int, output_ns: int) -> None:
+        """Count an answer."""
+        self.compute_infer.add(infer_ns)
+        self.compute_output.add(output_ns)
+        self.success.add(infer_ns + output_ns)
+
+    def empty(self, infer_ns: int) -> None:
+        """Count a generator that ended in the place of this answer."""
+        self.compute_infer.add(infer_ns)
+        self.empty_response.add(infer_ns)
+
+
+@dataclass(slots=True)
 class Statistics:
     """Counts that only grow, over every deployment of a model version.
 
@@ -46,6 +72,7 @@ class Statistics:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
+    responses: list[ResponseStatistics] = field(default_factory=list)
 
     def executed(self, rows: int, durations: tuple[int, int, int], epoch_ms: int) -> None:
         """Count one execution of `rows` rows; nanoseconds of input, inference and output."""
@@ -68,6 +95,13 @@ class Statistics:
         self.compute_input.add(durations[0], requests)
         self.compute_infer.add(durations[1], requests)
         self.compute_output.add(durations[2], requests)
+
+    def response(self, index: int) -> ResponseStatistics:
+        """What is counted of the answers of this index, those beyond `MOST_RESPONSES` together."""
+        index = min(index, MOST_RESPONSES - 1)
+        while len(self.responses) <= index:
+            self.responses.append(ResponseStatistics())
+        return self.responses[index]
 
     def failed(self, ns: int) -> None:
         """Count one request that got an error."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inferd.core.link.messages import Pinning, Spent, VersionCounts
+from inferd.core.link.messages import Pinning, ResponseCounts, Spent, VersionCounts
 from inferd.protos.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 from inferd.protos.oip_pb2 import (
     InferBatchStatistics,
+    InferResponseStatistics,
     ModelMetadataResponse,
     ModelStatistics,
     StatisticDuration,
@@ -94,7 +95,20 @@ def statistics_of(counts: VersionCounts) -> ModelStatistics:
                 compute_output=_duration(batch.compute_output),
             )
         )
+    for index, response in enumerate(counts.responses):
+        report.response_stats[str(index)].CopyFrom(_response(response))
     return report
+
+
+def _response(counts: ResponseCounts) -> InferResponseStatistics:
+    return InferResponseStatistics(
+        compute_infer=_duration(counts.compute_infer),
+        compute_output=_duration(counts.compute_output),
+        success=_duration(counts.success),
+        fail=_duration(counts.fail),
+        empty_response=_duration(counts.empty_response),
+        cancel=_duration(counts.cancel),
+    )
 
 
 def _duration(spent: Spent) -> StatisticDuration:
