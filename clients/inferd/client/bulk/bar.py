@@ -36,4 +36,5 @@ def item_bar() -> Progress:
         TimeRemainingColumn(),
         console=Console(file=sys.stderr),
         transient=True,
+        disable=not sys.stderr.isatty(),
     )
