@@ -118,7 +118,10 @@ def command(channel: grpc.Channel, verb: str) -> None:
 
 def test_the_terminal_tells_how_many(server: Server) -> None:
     """The operator sees that there are two."""
-    assert f"gRPC at {server.address}, HTTP at {server.http}, 2 gateways." in server.terminal
+    where = (
+        f"gRPC at {server.address}, HTTP at {server.http}, metrics at http://{server.ops}/metrics"
+    )
+    assert f"{where}, 2 gateways." in server.terminal
     assert len(server.gateways()) == 2
     assert len(server.workers()) == 1
 

@@ -114,6 +114,9 @@ def sum_of(one: VersionCounts, other: VersionCounts) -> VersionCounts:
                 for name in Sorted.__struct_fields__
             }
         ),
+        exemplar=max(
+            filter(None, (one.exemplar, other.exemplar)), key=lambda each: each.epoch, default=None
+        ),
     )
 
 

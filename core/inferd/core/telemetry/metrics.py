@@ -195,6 +195,9 @@ TORCH_PEAK = Metric(
     "inferd_torch_peak_bytes", "gauge", "The most GPU memory that a worker's tensors took",
     (*_INSTANCE, "device"), "bytes",
 )  # fmt: skip
+GPU_LOST = Metric(
+    "inferd_gpu_lost", "gauge", "1 while a GPU does not answer its driver any more", _GPU
+)
 GPU_UTILIZATION = Metric(
     "inferd_gpu_utilization_ratio", "gauge", "Share of time in which a GPU computed", _GPU
 )

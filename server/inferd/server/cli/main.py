@@ -18,6 +18,7 @@ _VERBS = (
     "watching.status",
     "watching.top",
     "stubs",
+    "deploy",
 )
 """Modules below this package, each named as the verb in it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,6 +43,8 @@ def serve(
     config: Annotated[Path | None, Parameter(metavar="FILE", show_default=False)] = None,
     ready_file: Annotated[Path | None, Parameter(metavar="FILE", show_default=False)] = None,
     grace: Annotated[float | None, Parameter(metavar="SECONDS", show_default=False)] = None,
+    tracing: Annotated[Literal["off", "otlp", "console"] | None, _Option] = None,
+    trace_sampling: Annotated[float | None, Parameter(metavar="SHARE", show_default=False)] = None,
     log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _Option] = None,
     log_format: Annotated[Literal["auto", "json", "console"] | None, _Option] = None,
 ) -> int:
@@ -78,6 +81,9 @@ def serve(
         config: Settings (default: ./inferd.toml, if it is there).
         ready_file: Written when all models have loaded or failed to: {"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8000", "ops": "127.0.0.1:8002", "pid": 42}.
         grace: How long requests may take to finish after Ctrl-C (default: 30).
+        tracing: Where spans of requests go: off, otlp (where OTEL_EXPORTER_OTLP_ENDPOINT says), or
+            console: the log (default: off).
+        trace_sampling: Share of the requests without a trace context that is traced (default: 0.01).
         log_level: debug, info, warning or error (default: info).
         log_format: json, console or auto: console on a terminal, else json (default: auto).
     """
@@ -95,6 +101,8 @@ def serve(
                 "insecure": insecure,
                 "ready_file": ready_file,
                 "grace": grace,
+                "tracing": tracing,
+                "trace_sampling": trace_sampling,
                 "log_level": log_level,
                 "log_format": log_format,
             },
@@ -104,6 +112,13 @@ def serve(
         for line in str(error).splitlines():
             complain("serve", line, MISUSED)
         return MISUSED
+    if settings.tracing == "otlp" and not _has_otlp():
+        return complain(
+            "serve",
+            "tracing is otlp, and its exporter is not installed: pip install 'inferd[otel]', or take "
+            "--tracing console",
+            MISUSED,
+        )
     if not settings.models:
         return complain(
             "serve",
@@ -112,6 +127,14 @@ def serve(
             MISUSED,
         )
     return _run(settings)
+
+
+def _has_otlp() -> bool:
+    try:
+        version("opentelemetry-exporter-otlp-proto-grpc")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _run(settings: Settings) -> int:

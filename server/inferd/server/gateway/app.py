@@ -6,8 +6,9 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ from inferd.server.gateway.scheduling.instance import Link
 
 if TYPE_CHECKING:
     from inferd.server.gateway.http.door import HttpDoor
+    from inferd.server.gateway.tracing.writer import SpanWriter
 
 _log = get_logger(__name__)
 
@@ -79,7 +81,8 @@ class Gateway:
         self._draining = False
         self._commands = Commands(control.send)
         self._pool = ThreadPoolExecutor(_COLD_THREADS, thread_name_prefix="cold")
-        self._dataplane = Dataplane(
+        make, self._writer = _dataplane(start)
+        self._dataplane = make(
             max_message_bytes=start.max_message_bytes,
             max_request_time=start.max_request_time,
             max_arena_bytes=start.max_arena_bytes,
@@ -141,6 +144,8 @@ class Gateway:
             return ListenFailed(str(error))
         self._dataplane.start()
         self._reporter.start()
+        if self._writer is not None:
+            self._writer.start()
         # What lives now lives as long as the process: later collections need not look at it.
         gc.collect()
         gc.freeze()
@@ -236,6 +241,8 @@ class Gateway:
             self._http.drain(max(0.0, until - monotonic()))
         self._dataplane.stop()
         self._reporter.close()
+        if self._writer is not None:
+            self._writer.close()
         self._control.hang_up()
 
     def _drained(self, deployment: int) -> None:
@@ -247,6 +254,19 @@ class Gateway:
 
     def _changed(self) -> None:
         self._health.changed()
+
+
+def _dataplane(start: StartGateway) -> tuple[Callable[..., Dataplane], SpanWriter | None]:
+    """What makes the dataplane, and what exports its traces, if it has any."""
+    if start.tracing == "off":
+        return Dataplane, None
+    # Only here: a gateway that does not trace carries nothing of OpenTelemetry.
+    from inferd.server.gateway.tracing.dataplane import TracedDataplane  # noqa: PLC0415
+    from inferd.server.gateway.tracing.tracer import Tracer  # noqa: PLC0415
+    from inferd.server.gateway.tracing.writer import open_writer  # noqa: PLC0415
+
+    writer = open_writer(start.tracing)
+    return partial(TracedDataplane, Tracer(start.trace_sampling, writer.put), unexpected), writer
 
 
 def _http_door(

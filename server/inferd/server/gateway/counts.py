@@ -9,7 +9,14 @@ from time import monotonic
 
 import msgspec
 
-from inferd.core.link.messages import BatchCounts, CountsReport, Sorted, Spent, VersionCounts
+from inferd.core.link.messages import (
+    BatchCounts,
+    CountsReport,
+    Exemplar,
+    Sorted,
+    Spent,
+    VersionCounts,
+)
 from inferd.core.link.sockets import PeerGone
 from inferd.core.telemetry.counts import Counts
 from inferd.core.telemetry.lag import Lag
@@ -107,6 +114,7 @@ def counts_of(model: str, version: int, statistics: Statistics) -> VersionCounts
             tuple(statistics.infer_buckets),
             tuple(statistics.output_buckets),
         ),
+        None if statistics.exemplar is None else Exemplar(*statistics.exemplar),
     )
 
 

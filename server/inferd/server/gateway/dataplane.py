@@ -18,6 +18,7 @@ from inferd.server.gateway.admission.plan import Plan
 from inferd.server.gateway.admission.regions import Regions, Targets
 from inferd.server.gateway.decoupled import UNARY_REFUSED, DecoupledCall, DecoupledRequest
 from inferd.server.gateway.infer_request import InferCall, InferRequest, PlacedRequest
+from inferd.server.gateway.observed_call import observing
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeployment
 from inferd.server.gateway.scheduling.deployment import Deployment, Superseded
@@ -26,6 +27,7 @@ from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
+from inferd.server.gateway.scheduling.observation.request import Observation
 from inferd.server.gateway.scheduling.sequences.deployment import SequencedDeployment
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError, Unimplemented
@@ -103,27 +105,28 @@ class Dataplane:
         """Close every link. No answer is sent any more."""
         self._dispatcher.stop()
 
-    def infer(self, call: InferCall) -> None:
+    def infer(self, call: InferCall, seen: Observation | None = None) -> None:
         """Take a serialised ModelInferRequest and see to it that the call is answered, once.
 
-        One that is a `DecoupledCall` is answered as often as its model likes.
+        One that is a `DecoupledCall` is answered as often as its model likes. `seen` is told what
+        becomes of the request; the call ends it.
         """
         while True:
             try:
-                return self._take(call)
+                return self._take(call, seen)
             except Superseded:
                 # Another deployment took over while this request was admitted: admit it there.
                 continue
 
-    def infer_in_background(self, call: InferCall) -> None:
+    def infer_in_background(self, call: InferCall, seen: Observation | None = None) -> None:
         """As `infer`, for a request that runs when no other waits; it has its own deadline only."""
         while True:
             try:
-                return self._take(call, background=True)
+                return self._take(call, seen, background=True)
             except Superseded:
                 continue
 
-    def _take(self, call: InferCall, *, background: bool = False) -> None:
+    def _take(self, call: InferCall, seen: Observation | None, *, background: bool = False) -> None:
         arrived = monotonic()
         deployment: Deployment | None = None
         try:
@@ -134,9 +137,10 @@ class Dataplane:
                 lane, deadline, request_id = plan.lane, arrived + self._max_request_time, ""
             else:
                 message = InferMessage(call.payload)
+                call, seen = observing(call, seen, message)
                 deployment = self.table.resolve(message.model, message.version)
                 if isinstance(deployment, DecoupledDeployment):
-                    self._take_decoupled(call, message, deployment, arrived)
+                    self._take_decoupled(call, message, deployment, arrived, seen)
                     return
                 wanted = message.tensor_parameters()
                 plan, lane, deadline = self._admit(
@@ -154,15 +158,22 @@ class Dataplane:
             if deadline <= arrived:
                 raise DeadlineExceeded("Request timeout expired before it was queued")
             request = make(lane, plan, tensors, nbytes, arrived, deadline, request_id, call)
+            if seen is not None:
+                seen.enter(request, deployment.info, deployment.statistics)
             if background:
                 self._dispatcher.put_by(deployment, request)
             else:
                 self._dispatcher.submit(deployment, request)
         except ServingError as error:
-            statistics = self._unrouted if deployment is None else deployment.statistics
-            with self._dispatcher.lock:
-                statistics.failed(int((monotonic() - arrived) * 1e9), error.reason)
-            call.fail(error)
+            self._refuse(call, deployment, arrived, error)
+
+    def _refuse(
+        self, call: InferCall, deployment: Deployment | None, arrived: float, error: ServingError
+    ) -> None:
+        statistics = self._unrouted if deployment is None else deployment.statistics
+        with self._dispatcher.lock:
+            statistics.failed(int((monotonic() - arrived) * 1e9), error.reason)
+        call.fail(error)
 
     def _take_decoupled(
         self,
@@ -170,6 +181,7 @@ class Dataplane:
         message: InferMessage,
         deployment: DecoupledDeployment,
         arrived: float,
+        seen: Observation | None,
     ) -> None:
         if not isinstance(call, DecoupledCall):
             raise Unimplemented(UNARY_REFUSED)
@@ -187,6 +199,8 @@ class Dataplane:
             deployment.info.version, call,
             empty_final=bool((message.parameters() or {}).get(EMPTY_FINAL)),
         )  # fmt: skip
+        if seen is not None:
+            seen.enter(request, deployment.info, deployment.statistics)
         call.begin(partial(self._dispatcher.proceed, deployment, request))
         self._dispatcher.submit(deployment, request)
 
@@ -269,7 +283,9 @@ class Dataplane:
             return False
         info = found.info
         depth = info.max_streams if info.decoupled else _DEPTH[device.partition(":")[0]]
-        added = Instance(instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes)
+        added = Instance(
+            instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes, device=device
+        )
         self._dispatcher.attach(found, added)
         return True
 

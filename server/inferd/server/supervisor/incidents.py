@@ -21,6 +21,9 @@ class Incidents:
     def load_failed(self, model: str, version: int) -> None:
         """A version could not be loaded, or one of its workers could not."""
 
+    def gateway_expected(self, gateway: str) -> None:
+        """There is to be a gateway of this name: from here on what befalls it is counted, from 0."""
+
     def gateway_restarted(self, gateway: str) -> None:
         """A gateway was lost and will be started again."""
 

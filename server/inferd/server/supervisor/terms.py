@@ -23,6 +23,8 @@ def start_of(settings: Settings) -> StartGateway:
         door=settings.door,
         http=None if settings.http is None else str(settings.http),
         client_shared_memory=settings.client_shared_memory,
+        tracing=settings.tracing,
+        trace_sampling=settings.trace_sampling,
     )
 
 

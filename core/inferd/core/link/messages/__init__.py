@@ -7,6 +7,7 @@ Bytes of tensors never travel here; messages name where in an arena they lie.
 from inferd.core.link.messages.counts import (
     BatchCounts,
     Buckets,
+    Exemplar,
     MethodCounts,
     Sorted,
     Spent,
@@ -31,6 +32,7 @@ from inferd.core.link.messages.gateway_worker import (
     SlotTensor,
     ToLinkedWorker,
 )
+from inferd.core.link.messages.memory import MemoryUsage, VersionMemory
 from inferd.core.link.messages.message import (
     Fault,
     Message,
@@ -65,6 +67,7 @@ from inferd.core.link.messages.supervisor_gateway import (
     StartGateway,
     StateReport,
     ToGateway,
+    Tracing,
     UnregisterRegion,
     VersionState,
 )
@@ -73,6 +76,7 @@ from inferd.core.link.messages.supervisor_worker import (
     Loaded,
     LoadingFailed,
     LoadModel,
+    MemoryReport,
     ModelSource,
     OpenLink,
     Pinning,
@@ -100,6 +104,7 @@ __all__ = [
     "DrainGateway",
     "DropBatch",
     "DropSequence",
+    "Exemplar",
     "Fault",
     "FromGateway",
     "FromLinkedWorker",
@@ -112,6 +117,8 @@ __all__ = [
     "LoadModel",
     "Loaded",
     "LoadingFailed",
+    "MemoryReport",
+    "MemoryUsage",
     "Message",
     "MethodCounts",
     "ModelSource",
@@ -142,8 +149,10 @@ __all__ = [
     "ToGateway",
     "ToLinkedWorker",
     "ToWorker",
+    "Tracing",
     "UnregisterRegion",
     "VersionCounts",
     "VersionLoad",
+    "VersionMemory",
     "VersionState",
 ]

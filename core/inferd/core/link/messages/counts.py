@@ -34,12 +34,20 @@ class Sorted(msgspec.Struct, frozen=True, array_like=True):
     compute_output: Buckets = ()
 
 
+class Exemplar(msgspec.Struct, frozen=True, array_like=True):
+    """One traced request: its trace, how many seconds it took, and when it ended since the epoch."""
+
+    trace_id: str
+    seconds: float
+    epoch: float
+
+
 class VersionCounts(msgspec.Struct, frozen=True, array_like=True):
     """Counts of one model version, which only grow; `batches` by rows.
 
     `last_inference` is in milliseconds since the epoch. `errors` are failed requests by reason,
     `received` and `sent` bytes of inputs and outputs. Requests that reached no model are counted
-    under an empty name.
+    under an empty name. `exemplar` is the last request that was traced.
     """
 
     model: str
@@ -59,6 +67,7 @@ class VersionCounts(msgspec.Struct, frozen=True, array_like=True):
     received: int = 0
     sent: int = 0
     buckets: Sorted = Sorted()
+    exemplar: Exemplar | None = None
 
 
 class VersionLoad(msgspec.Struct, frozen=True, array_like=True):

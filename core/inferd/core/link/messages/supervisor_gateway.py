@@ -7,12 +7,16 @@ from typing import Literal
 import msgspec
 
 from inferd.core.link.messages.counts import MethodCounts, VersionCounts, VersionLoad
+from inferd.core.link.messages.memory import VersionMemory
 from inferd.core.link.messages.message import Fault, Message
 from inferd.core.link.messages.supervisor_worker import Pinning
 from inferd.wire.signature import Signature
 
 DoorChoice = Literal["auto", "completion_queue", "grpc_aio"]
 """`auto` is the completion queue where grpcio's core is of the known shape, else grpc.aio."""
+
+Tracing = Literal["off", "otlp", "console"]
+"""Where the spans of traced requests go."""
 
 # --- supervisor → gateway ------------------------------------------------------------------
 
@@ -22,6 +26,7 @@ class StartGateway(Message, frozen=True):
 
     Sizes in bytes, times in seconds. `address` is HOST:PORT, port 0 for a free one; with
     `share_port` other gateways listen at the same one. `http` is another HOST:PORT, None for no HTTP.
+    `trace_sampling` is the share of requests traced of those whose callers do not say.
     """
 
     address: str
@@ -33,6 +38,8 @@ class StartGateway(Message, frozen=True):
     client_shared_memory: bool = False
     door: DoorChoice = "auto"
     http: str | None = None
+    tracing: Tracing = "off"
+    trace_sampling: float = 0.01
 
 
 class SequenceTerms(msgspec.Struct, frozen=True):
@@ -115,11 +122,15 @@ class ReportCounts(Message, frozen=True):
 
 
 class OtherCounts(Message, frozen=True):
-    """The answer to `AskCounts`, in one message or several; `last` ends it."""
+    """The answer to `AskCounts`, in one message or several; `last` ends it.
+
+    `memory` is of all versions that have processes, as far as it is known; each is named once.
+    """
 
     ask: int
     counts: tuple[VersionCounts, ...]
     last: bool
+    memory: tuple[VersionMemory, ...] = ()
 
 
 class CommandAnswer(Message, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,9 +19,12 @@ class UnaryCall(Protocol):
     """
 
     method: str
-    metadata: Metadata
     payload: bytes
     deadline: float
+
+    @property
+    def metadata(self) -> Iterable[tuple[str | bytes, str | bytes]]:
+        """GRPC metadata; of a call that came over HTTP its headers, in bytes."""
 
     def watch(self, on_cancel: Callable[[], None]) -> None:
         """Have `on_cancel` called when the caller goes away, or its deadline passes, unanswered.

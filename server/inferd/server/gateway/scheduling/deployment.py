@@ -221,6 +221,8 @@ class Deployment:
         layout = outcome.layout
         pieces = outcome.execution.batch.pieces
         stepped = outcome.execution.batch.step
+        if (observed := outcome.execution.observed) is not None:
+            observed.completed(now, outcome.durations, outcome.began)
         for piece, outputs in zip(pieces, rows_of(outcome), strict=True):
             pending = piece.pending
             pending.unfinished -= 1
@@ -280,6 +282,7 @@ class Deployment:
 
     def abandon(self, instance: Instance, outcome: Failed) -> None:
         """A batch ended in an error: its callers get it, and what is due next starts."""
+        outcome.execution.fail(self._now(), outcome.error)
         for piece in outcome.execution.batch.pieces:
             self._fail(piece.pending, outcome.error)
         instance.release(outcome.number)
@@ -295,6 +298,7 @@ class Deployment:
         """The worker is gone: its batches fail, and with the last instance what waits, too."""
         self.instances.remove(instance)
         for execution in instance.close():
+            execution.fail(self._now(), self.info.worker_lost())
             for piece in execution.batch.pieces:
                 self._fail(piece.pending, self.info.worker_lost())
         if not self.instances:

@@ -35,7 +35,7 @@ class DeploymentInfo:
 
     @classmethod
     def of(cls, message: AddDeployment) -> DeploymentInfo:
-        """As the supervisor tells it."""
+        """What the supervisor says of a new deployment."""
         return cls(
             number=message.deployment,
             model=message.model,

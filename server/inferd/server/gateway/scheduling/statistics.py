@@ -67,6 +67,8 @@ class Statistics:
     input_buckets: list[int] = field(default_factory=_buckets)
     infer_buckets: list[int] = field(default_factory=_buckets)
     output_buckets: list[int] = field(default_factory=_buckets)
+    exemplar: tuple[str, float, float] | None = None
+    """The last traced request that was answered: trace id, seconds it took, when, since the epoch."""
 
     def executed(self, rows: int, durations: tuple[int, int, int], epoch_ms: int) -> None:
         """Count one execution of `rows` rows; nanoseconds of input, inference and output."""

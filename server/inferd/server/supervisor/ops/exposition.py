@@ -30,8 +30,13 @@ class Exposition:
         self._lock = threading.Lock()
 
     def render(self, observation: Observation, accept: str) -> tuple[bytes, str]:
-        """The text, in OpenMetrics where the `Accept` header asks for it, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        """The text, in a format that the `Accept` header names, and its content type.
+
+        OpenMetrics costs half as much again as plain text. Prometheus takes both and prefers it, for
+        exemplars: it gets it when there is one.
+        """
+        plain = "text/plain" in accept and all(each.exemplar is None for each in observation.counts)
+        encode, content_type = choose_encoder("text/plain" if plain else accept)
         with self._lock:
             self._collector.observation = observation
             return encode(self._registry), content_type

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 from prometheus_client.core import (
     CounterMetricFamily,
-    Exemplar,
     GaugeMetricFamily,
     HistogramMetricFamily,
     UntypedMetricFamily,
 )
+from prometheus_client.core import Exemplar as PointedOut
 from prometheus_client.core import Metric as PrometheusMetric
 
+from inferd.core.link.messages import Exemplar
 from inferd.core.telemetry.metrics import Metric
 
 _MAKERS: dict[str, Callable[..., PrometheusMetric]] = {
@@ -22,14 +22,6 @@ _MAKERS: dict[str, Callable[..., PrometheusMetric]] = {
     "gauge": GaugeMetricFamily,
     "untyped": UntypedMetricFamily,
 }
-
-
-class Seen(NamedTuple):
-    """One observation that a histogram points out: its trace, what it measured, and when."""
-
-    trace_id: str
-    value: float
-    epoch: float
 
 
 class Families:
@@ -60,11 +52,12 @@ class Families:
         total: float,
         *,
         bounds: Sequence[float] | None = None,
-        seen: Seen | None = None,
+        seen: Exemplar | None = None,
     ) -> None:
         """One series of a histogram: how many per bucket of `bounds`, and their sum.
 
         `bounds` are the metric's own, unless it was counted in finer ones, of which its are some.
+        `seen` is a request that was counted, to be pointed out in its bucket.
         """
         family = self._families.get(metric.name)
         if family is None:
@@ -75,12 +68,12 @@ class Families:
         if not counts:
             return
         upto = dict(zip(bounds or metric.buckets, accumulate(counts), strict=False))
-        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        buckets: list[tuple[str, float] | tuple[str, float, PointedOut]] = []
         for bound in metric.buckets:
             name = str(float(bound))
-            if seen is not None and seen.value <= bound:
-                exemplar = Exemplar({"trace_id": seen.trace_id}, seen.value, seen.epoch)
-                buckets.append((name, upto[bound], exemplar))
+            if seen is not None and seen.seconds <= bound:
+                pointer = PointedOut({"trace_id": seen.trace_id}, seen.seconds, seen.epoch)
+                buckets.append((name, upto[bound], pointer))
                 seen = None
             else:
                 buckets.append((name, upto[bound]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Counter
 from opentelemetry.sdk.metrics import MeterProvider
@@ -36,11 +38,21 @@ class Instruments(Incidents):
 
     def model_loaded(self, model: str, version: int, seconds: float) -> None:
         """A worker has loaded its model and warmed up."""
-        self._load_seconds.set(seconds, _labels(model, version))
+        labels = _labels(model, version)
+        self._load_seconds.set(seconds, labels)
+        # A series that began at 1 would not have increased, for whoever asks Prometheus by how much it did.
+        self._failures.add(0, labels)
+        for cause in get_args(Cause):
+            self._restarts.add(0, {**labels, "cause": cause})
 
     def load_failed(self, model: str, version: int) -> None:
         """A version could not be loaded, or one of its workers could not."""
         self._failures.add(1, _labels(model, version))
+
+    def gateway_expected(self, gateway: str) -> None:
+        """There is to be a gateway of this name: what befalls it is shown from 0 on."""
+        self._gateway_restarts.add(0, {"gateway": gateway})
+        self._unanswered.add(0, {"process": gateway})
 
     def gateway_restarted(self, gateway: str) -> None:
         """A gateway was lost and will be started again."""

@@ -20,7 +20,7 @@ from inferd.server.supervisor.ops.status.readings import Reader
 from inferd.server.supervisor.ops.status.tally import Tally
 from inferd.server.supervisor.ops.triton import show_as_triton
 
-_SUBJECTS: tuple[Show, ...] = (
+SUBJECTS: tuple[Show, ...] = (
     show_requests,
     show_loads,
     show_calls,
@@ -42,7 +42,7 @@ class Operations:
 
     def __init__(self, *, as_triton: bool, not_ready: Callable[[], str]) -> None:
         """`not_ready` says why the server takes no requests, or nothing if it does."""
-        subjects = (*_SUBJECTS, show_as_triton) if as_triton else _SUBJECTS
+        subjects = (*SUBJECTS, show_as_triton) if as_triton else SUBJECTS
         self._exposition = Exposition(subjects)
         self.incidents = Tally(self._exposition.instruments)
         self._not_ready = not_ready

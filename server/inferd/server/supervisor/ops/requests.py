@@ -57,15 +57,14 @@ def _show_work(counts: VersionCounts, labels: tuple[str, str], families: Familie
         (buckets.compute_infer, counts.compute_infer),
         (buckets.compute_output, counts.compute_output),
     )
-    families.add_buckets(metrics.REQUEST_DURATION, labels, buckets.total, counts.success.ns / 1e9)
-    for stage, (sorted_, spent) in zip(metrics.STAGES, stages, strict=True):
-        families.add_buckets(
-            metrics.REQUEST_STAGE,
-            (*labels, stage),
-            sorted_,
-            spent.ns / 1e9,
-            bounds=metrics.SECONDS,
-        )
+    if counts.success.count:
+        seconds, last = counts.success.ns / 1e9, counts.exemplar
+        families.add_buckets(metrics.REQUEST_DURATION, labels, buckets.total, seconds, seen=last)
+        for stage, (sorted_, spent) in zip(metrics.STAGES, stages, strict=True):
+            series, seconds = (*labels, stage), spent.ns / 1e9
+            families.add_buckets(
+                metrics.REQUEST_STAGE, series, sorted_, seconds, bounds=metrics.SECONDS
+            )
     _show_batches(counts, labels, families)
     families.add(metrics.ROWS_TOTAL, labels, counts.inference_count)
     families.add(metrics.BATCHES, labels, counts.execution_count)

@@ -13,6 +13,7 @@ from inferd.core.link.messages import (
     Loaded,
     LoadingFailed,
     LoadModel,
+    MemoryReport,
     ModelSource,
     OpenLink,
     Pinning,
@@ -63,6 +64,8 @@ class Replica:
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once it has loaded for the first time, or failed to."""
         self.stopped = asyncio.Event()
+        self.memory: MemoryReport | None = None
+        """What torch holds of its GPU, as its process last said; always None on a CPU."""
         self._source = source
         self._terms = terms
         self._accepts = accepts
@@ -185,7 +188,10 @@ class Replica:
                 self._handle(life.ModelLoaded())
             case LoadingFailed(reason):
                 self._handle(life.ModelRefused(reason))
+            case MemoryReport():
+                self.memory = message
 
     def _died(self, ended: Exit) -> None:
         self._process = None
+        self.memory = None
         self._handle(life.Died(str(ended), "exit" if ended.signal is None else "signal"))

@@ -37,6 +37,10 @@ class Tally(Incidents):
         """A version could not be loaded, or one of its workers could not."""
         self._further.load_failed(model, version)
 
+    def gateway_expected(self, gateway: str) -> None:
+        """There is to be a gateway of this name: from here on what befalls it is counted, from 0."""
+        self._further.gateway_expected(gateway)
+
     def gateway_restarted(self, gateway: str) -> None:
         """A gateway was lost and will be started again."""
         self._gateways[gateway] += 1
