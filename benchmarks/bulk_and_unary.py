@@ -114,6 +114,7 @@ def _server(folder: Path, hidden: int) -> Iterator[str]:
     save(program, target / "model.pt2")
     ready = folder / "ready.json"
     command = [INFERD, "serve", str(folder / "repository"), "--grpc", "127.0.0.1:0"]
+    command += ["--http", "127.0.0.1:0", "--ops", "off"]
     command += ["--ready-file", str(ready)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:

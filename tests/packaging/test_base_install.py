@@ -85,7 +85,7 @@ def test_the_wheel_holds_what_the_roots_hold(tmp_path: Path) -> None:
         if file.is_file() and file.suffix != ".pyc"
     }
     assert shipped == present
-    for suffix in (".py", ".pyi", ".proto", ".binpb", "py.typed"):
+    for suffix in (".py", ".pyi", ".proto", ".binpb", "py.typed", ".yml", ".yaml", ".json"):
         assert any(name.endswith(suffix) for name in shipped), suffix
 
 

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HOUSE = Path(__file__).resolve().parents[2]
-PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[0-9][0-9a-z.]*)")
+PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>(?:[0-9]+!)?[0-9][0-9a-z.]*)")
 
 
 def test_the_lock_holds_names_and_public_versions_only() -> None:

@@ -17,6 +17,8 @@ from inferd.wire.status import DETAILS_KEY
 
 SERVICE = "/inference.GRPCInferenceService/"
 
+Metadata = tuple[tuple[str, str], ...]
+
 ROWS = Signature(
     (TensorSpec("x", "FP32", (Axis("batch", 1), Axis("n"))),),
     (TensorSpec("y", "FP32", (Axis("batch", 1), Axis("n"))),),
@@ -53,9 +55,12 @@ def call(
     *,
     timeout: float | None = 20,
     compression: grpc.Compression | None = None,
+    metadata: Metadata = (),
 ) -> Outcome:
     """Call a method of the inference service with these bytes and wait for the end."""
-    return begin(channel, payload, method, timeout=timeout, compression=compression).outcome()
+    return begin(
+        channel, payload, method, timeout=timeout, compression=compression, metadata=metadata
+    ).outcome()
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,12 @@ def begin(
     *,
     timeout: float | None = 20,
     compression: grpc.Compression | None = None,
+    metadata: Metadata = (),
 ) -> Begun:
     """Start a call without waiting for it."""
     path = method if method.startswith("/") else SERVICE + method
     rpc = channel.unary_unary(path, request_serializer=bytes, response_deserializer=bytes)
-    return Begun(rpc.future(payload, timeout=timeout, compression=compression))
+    return Begun(rpc.future(payload, timeout=timeout, compression=compression, metadata=metadata))
 
 
 def outcome_of(error: grpc.RpcError) -> Outcome:

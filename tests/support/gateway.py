@@ -30,7 +30,9 @@ from inferd.core.link.messages import (
     Settled,
     StartGateway,
     ToGateway,
+    Tracing,
     VersionCounts,
+    VersionMemory,
     VersionState,
 )
 from inferd.core.link.sockets import MessageSocket, PeerGone, socket_pair
@@ -55,6 +57,8 @@ class GatewayUnderTest:
         door: DoorChoice = "auto",
         opened: bool = True,
         http: bool = False,
+        tracing: Tracing = "off",
+        trace_sampling: float = 0.01,
     ) -> None:
         """With `opened` False it binds its port and waits to be told to accept calls.
 
@@ -69,6 +73,8 @@ class GatewayUnderTest:
             client_shared_memory=client_shared_memory,
             door=door,
             http="127.0.0.1:0" if http else None,
+            tracing=tracing,
+            trace_sampling=trace_sampling,
         )
         ours, theirs = socket_pair()
         self.control: MessageSocket[ToGateway, FromGateway] = MessageSocket(ours, FromGateway)
@@ -79,6 +85,8 @@ class GatewayUnderTest:
         self.lost: list[int] = []
         self.other_counts: tuple[VersionCounts, ...] = ()
         """What the gateway hears that other ones have counted."""
+        self.memory: tuple[VersionMemory, ...] = ()
+        """What it hears that versions take."""
         self._said: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._early: deque[object] = deque()
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -194,7 +202,10 @@ class GatewayUnderTest:
             while True:
                 message = self.control.receive()
                 if isinstance(message, AskCounts):
-                    self.control.send(OtherCounts(message.ask, self.other_counts, last=True))
+                    answer = OtherCounts(
+                        message.ask, self.other_counts, last=True, memory=self.memory
+                    )
+                    self.control.send(answer)
                 elif not isinstance(message, CountsReport):
                     self._said.put(message)
         except PeerGone as gone:

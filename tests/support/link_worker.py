@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 
 from inferd.core.link.arena import ArenaMapping, aligned
 from inferd.core.link.messages import (
@@ -69,10 +70,12 @@ class LinkWorker:
         self.dropped: list[int] = []
         """Sequences that it was told of and told to forget."""
         self.times = (1_000, 2_000, 3_000)
+        self.traceparents: list[str | None] = []
         self._function = function
         self._socket: MessageSocket[object, ToLinkedWorker] = MessageSocket(ours, ToLinkedWorker)
         self._arenas: dict[int, ArenaMapping] = {}
         self._held: dict[int, list[RawTensor]] = {}
+        self._began = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -132,6 +135,8 @@ class LinkWorker:
         step = message.step or max(rows, 1)
         self.batches += [min(step, rows - at) for at in range(0, rows, step)] or [0]
         self.steps.append(message.sequence)
+        self.traceparents.append(message.traceparent)
+        self._began = perf_counter_ns()
         self.arrived.release()
         self.go.wait()
         try:
@@ -153,7 +158,11 @@ class LinkWorker:
             cells[at : at + len(each.raw)] = each.raw
             written.append(SlotTensor(each.datatype, each.shape, at, len(each.raw)))
             at += aligned(len(each.raw))
-        self._socket.send(BatchDone(batch, tuple(written), *self.times))
+        began = None
+        if self.traceparents[-1] is not None:
+            into, compute, _ = self.times
+            began = (self._began, self._began + into, self._began + into + compute)
+        self._socket.send(BatchDone(batch, tuple(written), *self.times, began))
 
 
 @dataclass

@@ -42,6 +42,8 @@ class Server:
         command += ["--grpc", address, "--ready-file", str(self._ready_file), *options]
         if "--http" not in options:
             command += ["--http", "127.0.0.1:0"]
+        if "--ops" not in options:
+            command += ["--ops", "127.0.0.1:0"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
@@ -54,6 +56,7 @@ class Server:
             )
         self.address = ""
         self.http = ""
+        self.ops = ""
         self.terminal = ""
         self.ended_well = True
 
@@ -66,6 +69,7 @@ class Server:
         ready = json.loads(self._ready_file.read_text())
         assert ready["pid"] == self.process.pid
         self.address, self.http = ready["grpc"], ready["http"]
+        self.ops = ready["ops"] or ""
         return self
 
     def __exit__(self, kind: object, error: object, at: object) -> None:

@@ -121,7 +121,7 @@ class Stage:
         doors = self.supervisor._doors
         (door,) = [each for each in doors.up if each.name == by]
         async with asyncio.timeout(BOUND):
-            while tuple(doors._census._living.get(door, ())) != message.counts:  # noqa: ASYNC110  # nothing tells
+            while tuple(doors.census._living.get(door, ())) != message.counts:  # noqa: ASYNC110  # nothing tells
                 await asyncio.sleep(0)
 
     def workers(self) -> list[psutil.Process]:
@@ -192,6 +192,7 @@ async def staged(folder: Path, *, cores: int = 2, **options: Any) -> AsyncIterat
         "models": [stage.repository],
         "grpc": "127.0.0.1:0",
         "http": "127.0.0.1:0",
+        "ops": "127.0.0.1:0",
         "ready_file": stage.ready_file,
         "trust": [f"m{number}" for number in range(10)],
         **options,
@@ -235,8 +236,9 @@ async def start(stage: Stage) -> Summary:
             await asyncio.wait({news, stage.run}, return_when=asyncio.FIRST_COMPLETED)
             news.cancel()
     assert json.loads(stage.ready_file.read_text()) == {
-        "grpc": stage.summary.address,
-        "http": stage.summary.http,
+        "grpc": stage.summary.addresses.grpc,
+        "http": stage.summary.addresses.http,
+        "ops": stage.summary.addresses.ops,
         "pid": os.getpid(),
     }
     return stage.summary

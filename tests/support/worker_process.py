@@ -20,6 +20,7 @@ from inferd.core.link.messages import (
     Loaded,
     LoadingFailed,
     LoadModel,
+    MemoryReport,
     ModelSource,
     OpenArena,
     OpenLink,
@@ -91,7 +92,9 @@ class WorkerProcess:
     ) -> Loaded | LoadingFailed:
         """Order it to load; its report."""
         self.control.send(LoadModel(source, pinning or Pinning("cpu"), warm_up))
-        return self.control.receive()
+        report = self.control.receive()
+        assert not isinstance(report, MemoryReport), "it tells of memory before it has loaded"
+        return report
 
     def loaded(self, source: ModelSource, pinning: Pinning | None = None) -> Loaded:
         """Order it to load, which must succeed."""

@@ -44,7 +44,7 @@ from inferd.client.metadata import (
     ServerMetadata,
 )
 from inferd.client.model import Model
-from inferd.client.prediction import Answer, ParameterValue, Prediction, Timings
+from inferd.client.prediction import Answer, ParameterValue, Prediction, ServerTimings, Timings
 from inferd.wire.signature import Axis, Signature, TensorSpec
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "Prediction",
     "ServerFault",
     "ServerMetadata",
+    "ServerTimings",
     "ServerUnavailable",
     "Signature",
     "TensorSpec",

@@ -23,6 +23,7 @@ from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
 from inferd.client.codec.infer import STREAM_METADATA
 from inferd.client.codec.status import FailedCall, error_of
+from inferd.client.codec.trace_context import traced
 from inferd.client.deadline import Deadline
 from inferd.client.errors import (
     ClientClosed,
@@ -122,7 +123,9 @@ class AsyncClient:
         """Send one call and read its answer; raises `InferenceError`, or `CancelledError`."""
         self.refuse_closed()
         try:
-            payload = await self._method(call.path)(call.request, timeout=deadline.left())
+            payload = await self._method(call.path)(
+                call.request, timeout=deadline.left(), metadata=traced()
+            )
         except grpc.RpcError as error:
             raise self._error(error, call, deadline) from error
         except asyncio.CancelledError as error:
@@ -136,7 +139,7 @@ class AsyncClient:
         """As `Client.perform_stream`."""
         self.refuse_closed()
         answers = self._stream(call.path)(
-            iter((call.request,)), timeout=deadline.left(), metadata=STREAM_METADATA
+            iter((call.request,)), timeout=deadline.left(), metadata=traced(STREAM_METADATA)
         )
         try:
             async for payload in answers:
@@ -169,7 +172,7 @@ class AsyncClient:
         """Begin a call with a stream in both directions. Raises `ClientClosed`."""
         self.refuse_closed()
         method: Any = self._stream(path)
-        call: AsyncIterable[bytes] = method(requests)
+        call: AsyncIterable[bytes] = method(requests, metadata=traced())
         return call
 
     def refuse_closed(self) -> None:

@@ -65,11 +65,12 @@ class AsyncModel:
         outputs: Sequence[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
         request_id: str = "",
+        timings: bool = False,
         timeout: float | None = None,
         **named: object,
     ) -> Prediction:
         """Like a call, with what came beside the outputs, as `Model.infer`."""
-        options = Options(tuple(outputs), parameters, request_id)
+        options = Options(tuple(outputs), parameters, request_id, timings)
         return await self._infer(values, named, options, timeout)
 
     async def stream(

@@ -13,6 +13,7 @@ from inferd.client.codec import calls
 from inferd.client.codec.calls import Call
 from inferd.client.codec.infer import STREAM_METADATA
 from inferd.client.codec.status import FailedCall, error_of
+from inferd.client.codec.trace_context import traced
 from inferd.client.deadline import Deadline
 from inferd.client.errors import (
     ClientClosed,
@@ -124,7 +125,9 @@ class Client:
     def perform(self, call: Call[Result], deadline: Deadline) -> Result:
         """Send one call and read its answer; raises nothing but `InferenceError`."""
         try:
-            payload = self._method(call.path)(call.request, timeout=deadline.left())
+            payload = self._method(call.path)(
+                call.request, timeout=deadline.left(), metadata=traced()
+            )
         except grpc.RpcError as error:
             raise self._error(error, call, deadline) from error
         except ValueError as error:  # what grpc raises on a closed channel
@@ -142,7 +145,7 @@ class Client:
         """
         try:
             answers = self._stream(call.path)(
-                iter((call.request,)), timeout=deadline.left(), metadata=STREAM_METADATA
+                iter((call.request,)), timeout=deadline.left(), metadata=traced(STREAM_METADATA)
             )
         except ValueError as error:  # what grpc raises on a closed channel
             if not self._closed:
@@ -169,7 +172,7 @@ class Client:
     def open_stream(self, path: str, requests: Iterator[bytes]) -> Iterable[bytes]:
         """Begin a call with a stream in both directions. Raises `ClientClosed`."""
         self.refuse_closed()
-        return self._stream(path)(requests)
+        return self._stream(path)(requests, metadata=traced())
 
     def refuse_closed(self) -> None:
         """Raise `ClientClosed` if this client is closed."""

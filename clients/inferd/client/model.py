@@ -63,14 +63,16 @@ class Model:
         outputs: Sequence[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
         request_id: str = "",
+        timings: bool = False,
         timeout: float | None = None,
         **named: object,
     ) -> Prediction:
         """Like a call, with what came beside the outputs; `outputs` limits which are computed.
 
+        With `timings` the server says what the request took: `prediction.timings.server`.
         An input that is named like one of the options here goes by position or in a mapping.
         """
-        options = Options(tuple(outputs), parameters, request_id)
+        options = Options(tuple(outputs), parameters, request_id, timings)
         return self._infer(values, named, options, timeout)
 
     def stream(

@@ -38,12 +38,39 @@ class Answer(Mapping[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTimings:
+    """What a request took on the server, in seconds, and where it was executed.
+
+    It waited in the `queue`; its batch, with the rows of other callers, was brought to the device
+    (`input`), computed, and brought back (`output`). `batch_size` is in rows; `instance` is the
+    number of the worker. Of a request in several parts these are sums, of the largest batch.
+    """
+
+    queue: float
+    input: float
+    compute: float
+    output: float
+    batch_size: int
+    instance: int
+    device: str
+
+    @property
+    def total(self) -> float:
+        """Queue and execution; what passes between them is not in it."""
+        return self.queue + self.input + self.compute + self.output
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds on the caller's side: making the request, waiting for the answer, reading it."""
+    """Seconds on the caller's side: making the request, waiting for the answer, reading it.
+
+    `server` is what the server says of it, where it was asked with `timings=True` and knows of that.
+    """
 
     prepare: float
     call: float
     read: float
+    server: ServerTimings | None = None
 
     @property
     def total(self) -> float:

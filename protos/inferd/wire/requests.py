@@ -72,6 +72,11 @@ class InferMessage:
         """Whether all that tells this request from others of its form is its raw tensors."""
         return bool(self._raw) and not self.id and not self._message.parameters
 
+    def asks_for(self, flag: str) -> bool:
+        """Whether this parameter is true; that it is a boolean is for others to see to."""
+        given = self._message.parameters
+        return bool(given) and flag in given and given[flag].bool_param
+
     def buffers(self, elsewhere: Mapping[int, Buffer] | None = None) -> Sequence[Buffer]:
         """The raw bytes of every input, in the request's order.
 

@@ -118,7 +118,10 @@ def command(channel: grpc.Channel, verb: str) -> None:
 
 def test_the_terminal_tells_how_many(server: Server) -> None:
     """The operator sees that there are two."""
-    assert f"gRPC at {server.address}, HTTP at {server.http}, 2 gateways." in server.terminal
+    where = (
+        f"gRPC at {server.address}, HTTP at {server.http}, metrics at http://{server.ops}/metrics"
+    )
+    assert f"{where}, 2 gateways." in server.terminal
     assert len(server.gateways()) == 2
     assert len(server.workers()) == 1
 
@@ -187,7 +190,7 @@ def test_a_port_in_use_is_refused(server: Server, tmp_path: Path) -> None:
     write_scale(tmp_path / "models" / "scale", 1, 1.0)
     command = [str(Path(sys.executable).with_name("inferd")), "serve", "models"]
     done = subprocess.run(
-        [*command, "--gateways", "2", "--grpc", server.address, "--http", "off"],
+        [*command, "--gateways", "2", "--grpc", server.address, "--http", "off", "--ops", "off"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

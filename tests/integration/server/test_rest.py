@@ -168,7 +168,17 @@ def test_a_port_in_use_is_refused(examples: Server, tmp_path: Path, gateways: st
     write_scale(tmp_path / "models" / "scale", 1, 1.0)
     command = [str(Path(sys.executable).with_name("inferd")), "serve", "models"]
     done = subprocess.run(
-        [*command, "--grpc", "127.0.0.1:0", "--http", examples.http, "--gateways", gateways],
+        [
+            *command,
+            "--grpc",
+            "127.0.0.1:0",
+            "--http",
+            examples.http,
+            "--ops",
+            "off",
+            "--gateways",
+            gateways,
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -1,7 +1,8 @@
 """A worker without a model: its file says, in words, how it behaves.
 
 `fail REASON`, `hang`, `die`, `linger` (loads, ignores StopWorker), `outputs NAME` (loads, with
-another signature), or nothing: loads at once.
+another signature), `memory BYTES` (loads, and says that torch has allocated them), or nothing: loads
+at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from inferd.core.link.messages import (
     Loaded,
     LoadingFailed,
     LoadModel,
+    MemoryReport,
     StopWorker,
     ToWorker,
 )
@@ -31,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--log-fd", type=int)
     options = parser.parse_args()
     die_with_parent(options.parent)
     control: MessageSocket[FromWorker, ToWorker]
@@ -46,6 +49,8 @@ def main() -> int:
         time.sleep(600)
     if verb == "die":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if verb == "memory":
+        control.send(MemoryReport(int(rest), 2 * int(rest), 3 * int(rest)))
     output = TensorSpec(rest if verb == "outputs" else "y", "FP32", (1,))
     signature = Signature((TensorSpec("x", "FP32", (1,)),), (output,))
     control.send(Loaded(signature, "pytorch_code", takes_parameters=False, seconds=0.0))

@@ -37,14 +37,14 @@ def test_help_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     """With one line each."""
     assert _run("--help") == 0
     told = capsys.readouterr().out
-    for verb in ("serve", "predict", "inspect", "stubs"):
+    for verb in ("serve", "predict", "inspect", "status", "top", "stubs"):
         assert verb in told
     assert "Serve models until Ctrl-C." in told
 
 
 def test_every_verb_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     """Its help shows how it is typed."""
-    for verb in ("serve", "predict", "inspect", "stubs"):
+    for verb in ("serve", "predict", "inspect", "status", "top", "stubs"):
         assert _run(verb, "--help") == 0
         assert f"• inferd {verb} " in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ import pytest
 
 from inferd.server.cli import serve as verb
 from inferd.server.cli.main import main
-from inferd.server.supervisor.summary import ServedVersion, Summary
+from inferd.server.supervisor.summary import Addresses, ServedVersion, Summary
 from inferd.wire.signature import Axis, Signature, TensorSpec
 
 IMAGE = TensorSpec("image", "FP32", (Axis("batch", 1, 64), 1, 8, 8))
@@ -65,7 +65,7 @@ def test_what_is_served_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """Models with their signatures, reasons of those that are not served, where, what next."""
     verb._show(
         Summary(
-            "127.0.0.1:4242",
+            Addresses("127.0.0.1:4242"),
             (
                 ServedVersion("a", 1, "UNAVAILABLE", "bad \x1b[31mweights"),
                 ServedVersion("e", 1, "READY", "", ("cpu",), 1, 1, Signature((ANYTHING,), ())),
@@ -95,10 +95,10 @@ def test_what_to_type_next_is_found_by_the_shell(
     program.touch(mode=0o755)
     monkeypatch.setattr("sys.argv", [str(program), "serve"])
     monkeypatch.setenv("PATH", str(tmp_path / "other"))
-    verb._show(Summary("127.0.0.1:8001", ()))
+    verb._show(Summary(Addresses("127.0.0.1:8001"), ()))
     assert f"  {program} inspect 127.0.0.1:8001\n" in capsys.readouterr().out
     monkeypatch.setenv("PATH", str(tmp_path))
-    verb._show(Summary("127.0.0.1:8001", ()))
+    verb._show(Summary(Addresses("127.0.0.1:8001"), ()))
     assert "  inferd inspect 127.0.0.1:8001\n" in capsys.readouterr().out
 
 
@@ -107,9 +107,9 @@ def test_with_the_default_address_it_need_not_be_typed(
 ) -> None:
     """The line to type next is short; without a model to try there is none."""
     ready = ServedVersion("d", 1, "READY", "", ("cpu",), 1, 1, Signature((IMAGE,), ()))
-    verb._show(Summary("127.0.0.1:8001", (ready,)))
+    verb._show(Summary(Addresses("127.0.0.1:8001"), (ready,)))
     assert "  inferd predict d --random\n" in capsys.readouterr().out
-    verb._show(Summary("127.0.0.1:8001", ()))
+    verb._show(Summary(Addresses("127.0.0.1:8001"), ()))
     shown = capsys.readouterr().out
     assert "inferd predict" not in shown
     assert "gRPC at 127.0.0.1:8001. Try:" in shown
@@ -117,11 +117,14 @@ def test_with_the_default_address_it_need_not_be_typed(
 
 def test_several_gateways_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     """With how many; of one alone there is nothing to say."""
-    verb._show(Summary("127.0.0.1:8001", (), gateways=3))
+    verb._show(Summary(Addresses("127.0.0.1:8001"), (), gateways=3))
     assert "gRPC at 127.0.0.1:8001, 3 gateways. Try:" in capsys.readouterr().out
 
 
-def test_the_address_for_http_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """Beside the one for gRPC, where there is one."""
-    verb._show(Summary("127.0.0.1:8001", (), http="127.0.0.1:8000"))
-    assert "gRPC at 127.0.0.1:8001, HTTP at 127.0.0.1:8000. Try:" in capsys.readouterr().out
+def test_all_addresses_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of HTTP and of metrics beside the one for gRPC, where there are any."""
+    verb._show(Summary(Addresses("127.0.0.1:8001", "127.0.0.1:8000", "127.0.0.1:8002"), ()))
+    assert (
+        "gRPC at 127.0.0.1:8001, HTTP at 127.0.0.1:8000, metrics at http://127.0.0.1:8002/metrics. Try:"
+        in capsys.readouterr().out
+    )

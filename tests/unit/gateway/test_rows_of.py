@@ -16,7 +16,7 @@ def split(rows: list[int], raw: bytes, datatype: str, row_shape: tuple[int, ...]
     on = lane(64)
     batch = Batch(on, [Recorded(on, each) for each in rows], sum(rows), 0.0)
     layout = ((datatype, row_shape),)
-    completed = Completed(1, Execution(batch, []), layout, (memoryview(raw),), (0, 0, 0))
+    completed = Completed(1, Execution(batch, [], 0), layout, (memoryview(raw),), (0, 0, 0))
     return [bytes(outputs[0]) for outputs in rows_of(completed)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -38,6 +39,28 @@ def test_messages_arrive_whole_and_in_order(ends: Ends) -> None:
     sender.send(CloseArena(1))
     sender.send(CloseArena(2))
     assert [receiver.receive(), receiver.receive()] == [CloseArena(1), CloseArena(2)]
+
+
+def test_several_threads_may_send(ends: Ends) -> None:
+    """Every message arrives whole, those of each thread in order, while another one receives."""
+    sender, receiver = ends
+    each = 2_000
+
+    def send(start: int) -> None:
+        for number in range(start, start + each):
+            sender.send(CloseArena(number))
+
+    threads = [threading.Thread(target=send, args=(n * each,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    arrived = [receiver.receive() for _ in range(3 * each)]
+    for thread in threads:
+        thread.join()
+    numbers = [message.arena for message in arrived if isinstance(message, CloseArena)]
+    assert sorted(numbers) == list(range(3 * each))
+    for n in range(3):
+        own = [number for number in numbers if number // each == n]
+        assert own == sorted(own)
 
 
 def test_descriptors_travel_beside_a_message(ends: Ends) -> None:

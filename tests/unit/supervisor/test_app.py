@@ -26,7 +26,7 @@ async def test_a_server_starts_serves_and_ends(tmp_path: Path) -> None:
     async with staged(tmp_path, grace=7) as stage:
         stage.model("m1")
         summary = await start(stage)
-        assert summary.address == "127.0.0.1:4242"
+        assert summary.addresses.grpc == "127.0.0.1:4242"
         (served,) = summary.versions
         assert (served.model, served.state, served.live, served.instances) == ("m1", "READY", 1, 1)
         assert served.devices == ("cpu",)

@@ -16,10 +16,11 @@ def test_it_is_there_while_the_server_is_ready(tmp_path: Path) -> None:
     path = tmp_path / "ready.json"
     with ReadyFile(path) as ready:
         assert not path.exists()
-        ready.write("127.0.0.1:8001", "127.0.0.1:8000")
+        ready.write("127.0.0.1:8001", "127.0.0.1:8000", "127.0.0.1:8002")
         assert json.loads(path.read_text()) == {
             "grpc": "127.0.0.1:8001",
             "http": "127.0.0.1:8000",
+            "ops": "127.0.0.1:8002",
             "pid": os.getpid(),
         }
         assert path.stat().st_mode & 0o777 == 0o644

@@ -18,6 +18,7 @@ from inferd.worker.faults import brief
 from inferd.worker.loader import load_model
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.loop import Loop
+from inferd.worker.memory import reporting
 from inferd.worker.runner.cpu import CpuRunner
 from inferd.worker.runner.cuda import CudaRunner, DeviceLost
 from inferd.worker.runner.execution import Runner
@@ -68,7 +69,8 @@ def run(control: MessageSocket[FromWorker, ToWorker], order: LoadModel, started:
         )
         _log.debug("the model is ready", model=model.name, seconds=round(seconds, 3))
         try:
-            Loop(control, runner).run()
+            with reporting(control.send, order.pinning.device):
+                Loop(control, runner).run()
         except DeviceLost:
             _log.exception("the device is lost; the worker ends", model=model.name)
             # Ending in order would touch the broken context once more for everything on it.

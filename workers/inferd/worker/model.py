@@ -10,12 +10,23 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 import torch
 
+from inferd.worker.runner.trace import current
+
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = torch.Tensor | Array
 """A tensor. Those of datatype BYTES are numpy arrays of `bytes` objects, all others torch tensors."""
 
 Answer: TypeAlias = Value | Mapping[str, Value]
 """What `predict` returns: the only output, or every output by its name."""
+
+
+def current_traceparent() -> str | None:
+    """The W3C trace context of the batch that is being computed; None where it is not traced.
+
+    For model code with spans of its own: they belong below this one. OpenTelemetry takes it as
+    `TraceContextTextMapPropagator().extract({"traceparent": current_traceparent()})`.
+    """
+    return current.traceparent
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from time import perf_counter
 
 from inferd.client.codec.arguments import Arguments, nearest, read_arguments
 from inferd.client.codec.calls import PATHS, Call, parse
+from inferd.client.codec.timings import TIMINGS, take_timings
 from inferd.client.codec.values import write_value
 from inferd.client.errors import AnswerInvalid, ServerFault, invalid
 from inferd.client.metadata import ModelMetadata
@@ -21,11 +22,15 @@ _RAW_TAG = b"\x3a"  # ModelInferRequest.raw_input_contents: field 7, length-deli
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What goes with the inputs: outputs wanted (empty: all), parameters for the model, an id."""
+    """What goes with the inputs: outputs wanted (empty: all), parameters for the model, an id.
+
+    With `timings` the server is asked what the request took.
+    """
 
     outputs: tuple[str, ...] = ()
     parameters: Mapping[str, ParameterValue] | None = None
     request_id: str = ""
+    timings: bool = False
 
 
 def infer(
@@ -112,6 +117,8 @@ def _head(
         head.outputs.add(name=name)
     for key, parameter in (options.parameters or {}).items():
         _set_parameter(head.parameters[key], key, parameter)
+    if options.timings:
+        head.parameters[TIMINGS].bool_param = True
     return head
 
 
@@ -157,14 +164,16 @@ def _prediction(
             )
         except ValueError as error:
             raise AnswerInvalid(f"output '{tensor.name}' cannot be read: {error}") from error
+    parameters = _parameters(message)
+    server = take_timings(parameters)
     return Prediction(
         model=message.model_name,
         version=message.model_version,
         id=message.id,
         outputs=Answer(outputs),
         datatypes={tensor.name: tensor.datatype for tensor in message.outputs},
-        parameters=_parameters(message),
-        timings=Timings(sent - started, received - sent, perf_counter() - received),
+        parameters=parameters,
+        timings=Timings(sent - started, received - sent, perf_counter() - received, server),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from inferd.client.codec.arguments import Arguments, read_arguments
 from inferd.client.codec.calls import Call
 from inferd.client.codec.infer import Options, request_call
+from inferd.client.codec.timings import join_timings
 from inferd.client.codec.values import Value, is_torch
 from inferd.client.errors import InferenceError, Overloaded, ServerUnavailable
 from inferd.client.metadata import ModelMetadata
@@ -91,6 +92,7 @@ def join(parts: Sequence[Prediction]) -> Prediction:
             sum(each.prepare for each in timings),
             sum(each.call for each in timings),
             sum(each.read for each in timings),
+            join_timings([each.server for each in timings]),
         ),
     )
 

@@ -16,6 +16,7 @@ from inferd.core.settings.fields import (
     Names,
     Paths,
     Seconds,
+    Share,
     VersionsField,
 )
 
@@ -77,6 +78,10 @@ class Settings(BaseModel):
     """How many workers load a model at the same time while the server starts."""
     door: Literal["auto", "completion_queue", "grpc_aio"] = "auto"
     """What carries gRPC; auto: grpcio's completion queue where it is as expected, else grpc.aio."""
+    tracing: Literal["off", "otlp", "console"] = "off"
+    """Where spans go: nowhere, to OTEL_EXPORTER_OTLP_ENDPOINT, or into the log as JSON."""
+    trace_sampling: Share = 0.01
+    """Of the requests that come without a trace context, the share that is traced."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     devices: Names = ("auto",)

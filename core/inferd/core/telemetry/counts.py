@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
+from operator import add
 
 import msgspec
 
-from inferd.core.link.messages import BatchCounts, ResponseCounts, Spent, VersionCounts
+from inferd.core.link.messages import (
+    BatchCounts,
+    Buckets,
+    MethodCounts,
+    ResponseCounts,
+    Sorted,
+    Spent,
+    VersionCounts,
+)
 
 PART = 512
-"""Versions, batch sizes and, twice as large, responses in one message: 40 KB, far below what a socket
-takes at once."""
+"""Batch sizes in one message, or as much: 40 KB, far below what a socket takes at once. An index of
+responses counts as two."""
+
+_OF_VERSION = 8
+"""Batch sizes that take as much room as the rest of a version."""
 
 _DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
 
@@ -50,7 +62,7 @@ class Counts:
         room = PART
         for counts in self:
             batches = list(counts.batches.items())
-            whole = 1 + 2 * len(counts.responses)
+            whole = _OF_VERSION + 2 * len(counts.responses)
             while True:
                 if part and room <= whole:
                     yield tuple(part)
@@ -64,6 +76,27 @@ class Counts:
             yield tuple(part)
 
 
+class Calls:
+    """Calls that ended, by method and status code."""
+
+    def __init__(self) -> None:
+        self._methods: dict[tuple[str, str], MethodCounts] = {}
+
+    def __iter__(self) -> Iterator[MethodCounts]:
+        return iter(self._methods.values())
+
+    def add(self, others: Iterable[MethodCounts]) -> None:
+        """Count what others have counted, too."""
+        for other in others:
+            key = other.method, other.code
+            own = self._methods.get(key, MethodCounts(*key))
+            self._methods[key] = MethodCounts(
+                *key,
+                _spent(own.spent, other.spent),
+                sum_of_buckets(own.buckets, other.buckets),
+            )
+
+
 def sum_of(one: VersionCounts, other: VersionCounts) -> VersionCounts:
     """Both counts of the same version added up; the last inference is the later one."""
     sizes = sorted({*one.batches, *other.batches})
@@ -75,6 +108,19 @@ def sum_of(one: VersionCounts, other: VersionCounts) -> VersionCounts:
         max(one.last_inference, other.last_inference),
         **{name: _spent(getattr(one, name), getattr(other, name)) for name in _DURATIONS},
         batches={size: _batch(one.batches.get(size), other.batches.get(size)) for size in sizes},
+        cancelled=one.cancelled + other.cancelled,
+        errors=_by_name(one.errors, other.errors),
+        received=one.received + other.received,
+        sent=one.sent + other.sent,
+        buckets=Sorted(
+            **{
+                name: sum_of_buckets(getattr(one.buckets, name), getattr(other.buckets, name))
+                for name in Sorted.__struct_fields__
+            }
+        ),
+        exemplar=max(
+            filter(None, (one.exemplar, other.exemplar)), key=lambda each: each.epoch, default=None
+        ),
         responses=tuple(
             [
                 _response(*both)
@@ -82,6 +128,17 @@ def sum_of(one: VersionCounts, other: VersionCounts) -> VersionCounts:
             ]
         ),
     )
+
+
+def sum_of_buckets(one: Buckets, other: Buckets) -> Buckets:
+    """Both added up; an empty one stands for nothing counted."""
+    if not one or not other:
+        return one or other
+    return tuple(map(add, one, other))
+
+
+def _by_name(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
 
 
 def _batch(one: BatchCounts | None, other: BatchCounts | None) -> BatchCounts:

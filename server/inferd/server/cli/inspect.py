@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from inferd.client import InferenceError, ModelStatistics
-from inferd.server.cli.loading import Examined, examine
+from inferd.server.cli.models.loading import Examined, examine
+from inferd.server.cli.models.remote import ServerReport, ask_server
 from inferd.server.cli.output import FAILED, MISUSED, complain, show, show_json
-from inferd.server.cli.remote import ServerReport, ask_server
 from inferd.server.cli.tables import signature_lines
 from inferd.server.supervisor.repository.scan import CODE, EXPORTED, Scan, ScanError, scan
 from inferd.wire.signature import Signature, TensorSpec

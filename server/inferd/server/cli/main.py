@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 _NEEDED = ("cyclopts", "msgspec", "pydantic", "rich", "structlog")
-_VERBS = ("serve", "predict", "run", "bench", "inspect", "stubs")
+_VERBS = (
+    "serve",
+    "predict",
+    "run",
+    "bench",
+    "inspect",
+    "watching.status",
+    "watching.top",
+    "stubs",
+    "deploy",
+)
+"""Modules below this package, each named as the verb in it."""
+
 _INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 _HELP = """Serve PyTorch models over gRPC.
@@ -20,6 +32,7 @@ Start with
 - inferd predict digits --random
 - inferd run digits --input images.npy --output answers.parquet
 - inferd bench digits
+- inferd status
 - inferd inspect localhost:8001
 """
 
@@ -38,9 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     app = App(name="inferd", help=_HELP, help_format="markdown", version=version("inferd"))
     typed = sys.argv[1:] if arguments is None else list(arguments)
-    for verb in _VERBS:
+    for module in _VERBS:
+        verb = module.rpartition(".")[2]
         # By name: what a verb imports is imported when it is called,
-        app.command(f"inferd.server.cli.{verb}:{verb}")
+        app.command(f"inferd.server.cli.{module}:{verb}")
         if not typed or typed[0].startswith("-"):
             # or when all verbs are listed, each with the first line of its help.
             app[verb]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -39,3 +39,20 @@ def complain(verb: str, message: str, code: int) -> int:
     """Print an error of the verb on stderr; the exit code to return."""
     print(f"inferd {verb}: {escape(' '.join(message.split()))}", file=sys.stderr)
     return code
+
+
+def write_files(folder: Path, files: Mapping[PurePath, str], *, force: bool) -> list[Path]:
+    """Write those that are not there yet: all, or none where one that differs is in the way.
+
+    Returns what was written. Raises `ValueError` if one differs and `force` is not given.
+    """
+    contents = {folder / path: text.encode() for path, text in files.items()}
+    # What is there already stays untouched, for what was built from it is up to date.
+    new = [path for path in contents if not path.exists() or path.read_bytes() != contents[path]]
+    for path in new:
+        if path.exists() and not force:
+            raise ValueError(f"{path} is there already and differs; --force replaces it")
+    for path in new:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents[path])
+    return new

@@ -51,6 +51,7 @@ def predict(
         ),
     ] = (),
     timeout: float = 30.0,
+    timings: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
 ) -> int:
     """Send one request to a model of a running server and show its answer, or answers as they come.
@@ -75,6 +76,7 @@ def predict(
         parameters: NAME=VALUE, once per request parameter, for a model that takes some. VALUE is a
             JSON number, true, false or text.
         timeout: Seconds to wait for the answer, of a model that gives many for the last one.
+        timings: Show what the request took on the server, too; of models with one answer.
         json: Print each whole answer as one line of JSON.
     """
     try:
@@ -85,7 +87,7 @@ def predict(
             # Before the network: a typo needs no server to be found.
             values, wanted = read_values(inputs), read_parameters(parameters)
             each: Prediction | Answered | None = None
-            for each in _ask(client.model(model, version), values, rows, wanted):
+            for each in _ask(client.model(model, version), values, rows, wanted, timings=timings):
                 _show(each, json=json)
             if isinstance(each, Answered) and each.text is not None and not json:
                 print()  # the end of the text that its pieces made
@@ -118,7 +120,12 @@ def _rows(random: Sequence[int] | None, inputs: Sequence[str]) -> int | None:
 
 
 def _ask(
-    model: Model, values: InputValues, rows: int | None, parameters: Mapping[str, ParameterValue]
+    model: Model,
+    values: InputValues,
+    rows: int | None,
+    parameters: Mapping[str, ParameterValue],
+    *,
+    timings: bool,
 ) -> Iterable[Prediction | Answered]:
     """The answer, or those of a model that gives many, as they come."""
     metadata = model.metadata()
@@ -131,9 +138,13 @@ def _ask(
         )
     else:
         given = random_values(signature, rows)
+    if metadata.decoupled and timings:
+        raise UsageError(
+            f"--timings: model '{model.name}' gives many answers; leave the option out"
+        )
     if metadata.decoupled:
         return answered(model, metadata, given, parameters)
-    return (model.infer(given, parameters=parameters),)
+    return (model.infer(given, parameters=parameters, timings=timings),)
 
 
 def _lines(prediction: Prediction) -> Iterable[str]:
@@ -142,6 +153,12 @@ def _lines(prediction: Prediction) -> Iterable[str]:
         f"{prediction.model} version {prediction.version}, {timings.total * 1e3:.1f} ms "
         f"({timings.call * 1e3:.1f} ms of it for the server and the way there and back)"
     )
+    if (server := timings.server) is not None:
+        yield (
+            f"server: {_ms(server.queue)} ms in the queue, {_ms(server.input)} copying in, "
+            f"{_ms(server.compute)} computing, {_ms(server.output)} copying out; "
+            f"a batch of {server.batch_size} on {server.device}, instance {server.instance}"
+        )
     for name, array in prediction.outputs.items():
         yield ""
         yield from output_lines(name, prediction.datatypes[name], array)
@@ -150,9 +167,13 @@ def _lines(prediction: Prediction) -> Iterable[str]:
         yield from (f"{key} = {value}" for key, value in prediction.parameters.items())
 
 
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f}"
+
+
 def _document(prediction: Prediction) -> dict[str, Any]:
     timings = prediction.timings
-    return {
+    document = {
         "model": prediction.model,
         "version": prediction.version,
         "outputs": {
@@ -167,3 +188,16 @@ def _document(prediction: Prediction) -> dict[str, Any]:
             "total": timings.total * 1e3,
         },
     }
+    if (server := timings.server) is not None:
+        document["server"] = {
+            "milliseconds": {
+                "queue": server.queue * 1e3,
+                "input": server.input * 1e3,
+                "compute": server.compute * 1e3,
+                "output": server.output * 1e3,
+            },
+            "batch_size": server.batch_size,
+            "instance": server.instance,
+            "device": server.device,
+        }
+    return document

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,6 +34,8 @@ def serve(
     *paths: Annotated[Path, Parameter(show_default=False)],
     grpc: Annotated[str | None, Parameter(metavar="HOST:PORT", show_default=False)] = None,
     http: Annotated[str | None, Parameter(metavar="HOST:PORT|off", show_default=False)] = None,
+    ops: Annotated[str | None, Parameter(metavar="HOST:PORT|off", show_default=False)] = None,
+    metrics_compat: Annotated[Literal["none", "triton"] | None, _Option] = None,
     gateways: Annotated[str | None, Parameter(metavar="N|auto", show_default=False)] = None,
     device: Annotated[tuple[str, ...] | None, _Option] = None,
     trust: Annotated[tuple[str, ...] | None, Parameter(metavar="NAME", negative=())] = None,
@@ -40,6 +43,8 @@ def serve(
     config: Annotated[Path | None, Parameter(metavar="FILE", show_default=False)] = None,
     ready_file: Annotated[Path | None, Parameter(metavar="FILE", show_default=False)] = None,
     grace: Annotated[float | None, Parameter(metavar="SECONDS", show_default=False)] = None,
+    tracing: Annotated[Literal["off", "otlp", "console"] | None, _Option] = None,
+    trace_sampling: Annotated[float | None, Parameter(metavar="SHARE", show_default=False)] = None,
     log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _Option] = None,
     log_format: Annotated[Literal["auto", "json", "console"] | None, _Option] = None,
 ) -> int:
@@ -64,6 +69,9 @@ def serve(
         paths: .pt2 files, models' folders, and folders of those (default: `models` in inferd.toml).
         grpc: Where to listen, port 0 for a free one (default: 127.0.0.1:8001).
         http: Where to listen for HTTP, port 0 for a free one, or off (default: 127.0.0.1:8000).
+        ops: Where to serve /metrics, /healthz and /readyz, port 0 for a free one, or off (default:
+            127.0.0.1:8002).
+        metrics_compat: triton: metrics bear Triton's names, too (default: none).
         gateways: Processes that share the port, or auto: one for every two cores that workers on the
             CPU leave, from 1 to 8 (default: 1).
         device: Where models run whose own settings do not say: auto, cpu, cpu:0-3 (cores), cuda or
@@ -71,8 +79,11 @@ def serve(
         trust: A model that may run code of its own, such as model.py; once per model.
         insecure: Listen where other machines can call, unencrypted and unasked.
         config: Settings (default: ./inferd.toml, if it is there).
-        ready_file: Written when all models have loaded or failed to: {"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8000", "pid": 42}.
+        ready_file: Written when all models have loaded or failed to: {"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8000", "ops": "127.0.0.1:8002", "pid": 42}.
         grace: How long requests may take to finish after Ctrl-C (default: 30).
+        tracing: Where spans of requests go: off, otlp (where OTEL_EXPORTER_OTLP_ENDPOINT says), or
+            console: the log (default: off).
+        trace_sampling: Share of the requests without a trace context that is traced (default: 0.01).
         log_level: debug, info, warning or error (default: info).
         log_format: json, console or auto: console on a terminal, else json (default: auto).
     """
@@ -82,12 +93,16 @@ def serve(
                 "models": paths or None,
                 "grpc": grpc,
                 "http": http,
+                "ops": ops,
+                "metrics_compat": metrics_compat,
                 "gateways": gateways,
                 "devices": device or None,
                 "trust": trust or None,
                 "insecure": insecure,
                 "ready_file": ready_file,
                 "grace": grace,
+                "tracing": tracing,
+                "trace_sampling": trace_sampling,
                 "log_level": log_level,
                 "log_format": log_format,
             },
@@ -97,6 +112,13 @@ def serve(
         for line in str(error).splitlines():
             complain("serve", line, MISUSED)
         return MISUSED
+    if settings.tracing == "otlp" and not _has_otlp():
+        return complain(
+            "serve",
+            "tracing is otlp, and its exporter is not installed: pip install 'inferd[otel]', or take "
+            "--tracing console",
+            MISUSED,
+        )
     if not settings.models:
         return complain(
             "serve",
@@ -105,6 +127,14 @@ def serve(
             MISUSED,
         )
     return _run(settings)
+
+
+def _has_otlp() -> bool:
+    try:
+        version("opentelemetry-exporter-otlp-proto-grpc")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _run(settings: Settings) -> int:
@@ -155,13 +185,15 @@ def _lines(summary: Summary) -> Iterator[str]:
     for note in summary.notes:
         yield f"\n{note}"
     several = f", {summary.gateways} gateways" if summary.gateways > 1 else ""
-    http = f", HTTP at {summary.http}" if summary.http is not None else ""
-    yield f"\ngRPC at {summary.address}{http}{several}. Try:"
-    option = "" if summary.address == _DEFAULT_ADDRESS else f" --address {summary.address}"
+    where = summary.addresses
+    http = f", HTTP at {where.http}" if where.http is not None else ""
+    ops = f", metrics at http://{where.ops}/metrics" if where.ops is not None else ""
+    yield f"\ngRPC at {where.grpc}{http}{ops}{several}. Try:"
+    option = "" if where.grpc == _DEFAULT_ADDRESS else f" --address {where.grpc}"
     example = next((each for each in summary.versions if _can_be_tried(each)), None)
     if example is not None:
         yield f"  {program()} predict {example.model} --random{option}"
-    yield f"  {program()} inspect {summary.address}"
+    yield f"  {program()} inspect {where.grpc}"
     yield "Ctrl-C stops the server."
 
 

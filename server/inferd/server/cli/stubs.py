@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from inferd.client import Client, InferenceError, connect
 from inferd.client.inputs import UsageError
-from inferd.server.cli.output import FAILED, MISUSED, complain, show
+from inferd.server.cli.output import FAILED, MISUSED, complain, show, write_files
 from inferd.stubs.python_module import module_name, python_module
 from inferd.stubs.sample import sample_files
 
@@ -57,7 +57,7 @@ def stubs(
         else:
             files = sample_files(lang)
         folder = output or Path("." if lang == "python" else f"inferd-{lang}")
-        written = _write(folder, files, force=force)
+        written = write_files(folder, files, force=force)
     except InferenceError as error:
         return complain("stubs", error.message, FAILED)
     except OSError as error:
@@ -89,17 +89,3 @@ def _ready(client: Client, address: str) -> list[str]:
     if not names:
         raise UsageError(f"the server at {address} has no model that is ready")
     return names
-
-
-def _write(folder: Path, files: Mapping[PurePath, str], *, force: bool) -> list[Path]:
-    """Write those that are not there yet: all, or none where one that differs is in the way."""
-    contents = {folder / path: text.encode() for path, text in files.items()}
-    # What is there already stays untouched, for what was built from it is up to date.
-    new = [path for path in contents if not path.exists() or path.read_bytes() != contents[path]]
-    for path in new:
-        if path.exists() and not force:
-            raise UsageError(f"{path} is there already and differs; --force replaces it")
-    for path in new:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(contents[path])
-    return new

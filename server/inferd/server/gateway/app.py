@@ -6,8 +6,9 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from inferd.core.link.messages import (
     Settle,
     Settled,
     StartGateway,
+    StateReport,
     ToGateway,
 )
 from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
@@ -56,11 +58,15 @@ from inferd.server.gateway.scheduling.instance import Link
 
 if TYPE_CHECKING:
     from inferd.server.gateway.http.door import HttpDoor
+    from inferd.server.gateway.tracing.writer import SpanWriter
 
 _log = get_logger(__name__)
 
 _COLD_THREADS = 2
 """Threads for everything but inference: enough for probes while one writes a long answer."""
+
+MOST_LOADS = 2048
+"""Versions with requests at hand in one report: what a message may carry."""
 
 Control = MessageSocket[FromGateway, ToGateway]
 
@@ -75,7 +81,8 @@ class Gateway:
         self._draining = False
         self._commands = Commands(control.send)
         self._pool = ThreadPoolExecutor(_COLD_THREADS, thread_name_prefix="cold")
-        self._dataplane = Dataplane(
+        make, self._writer = _dataplane(start)
+        self._dataplane = make(
             max_message_bytes=start.max_message_bytes,
             max_request_time=start.max_request_time,
             max_arena_bytes=start.max_arena_bytes,
@@ -109,6 +116,7 @@ class Gateway:
         reflection = Reflection([INFERENCE_SERVICE, BULK_SERVICE, HEALTH_SERVICE])
         services = (self._inference, self._bulk, self._health, reflection)
         methods = {path: each for service in services for path, each in service.methods().items()}
+        self._methods = methods
         self._door = make_door(
             start.door,
             methods,
@@ -136,6 +144,8 @@ class Gateway:
             return ListenFailed(str(error))
         self._dataplane.start()
         self._reporter.start()
+        if self._writer is not None:
+            self._writer.start()
         # What lives now lives as long as the process: later collections need not look at it.
         gc.collect()
         gc.freeze()
@@ -202,10 +212,20 @@ class Gateway:
                 self._control.send(Settled(number))
             case ReportCounts():
                 self._reporter.report()
+                self._control.send(self._state())
             case OtherCounts():
                 self._others.answered(message)
             case CommandAnswer():
                 self._commands.answered(message)
+
+    def _state(self) -> StateReport:
+        calls = [
+            counts
+            for path, method in self._methods.items()
+            for counts in method.record.counts(path.removeprefix("/"))
+        ]
+        loads = [each for each in self._dataplane.loads() if each.queued or each.in_flight]
+        return StateReport(tuple(loads[:MOST_LOADS]), tuple(calls), self._reporter.lag.worst)
 
     def _drain(self, grace: float) -> None:
         self._ready = False
@@ -221,6 +241,8 @@ class Gateway:
             self._http.drain(max(0.0, until - monotonic()))
         self._dataplane.stop()
         self._reporter.close()
+        if self._writer is not None:
+            self._writer.close()
         self._control.hang_up()
 
     def _drained(self, deployment: int) -> None:
@@ -232,6 +254,19 @@ class Gateway:
 
     def _changed(self) -> None:
         self._health.changed()
+
+
+def _dataplane(start: StartGateway) -> tuple[Callable[..., Dataplane], SpanWriter | None]:
+    """What makes the dataplane, and what exports its traces, if it has any."""
+    if start.tracing == "off":
+        return Dataplane, None
+    # Only here: a gateway that does not trace carries nothing of OpenTelemetry.
+    from inferd.server.gateway.tracing.dataplane import TracedDataplane  # noqa: PLC0415
+    from inferd.server.gateway.tracing.tracer import Tracer  # noqa: PLC0415
+    from inferd.server.gateway.tracing.writer import open_writer  # noqa: PLC0415
+
+    writer = open_writer(start.tracing)
+    return partial(TracedDataplane, Tracer(start.trace_sampling, writer.put), unexpected), writer
 
 
 def _http_door(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from time import monotonic
 
 import msgspec
 
 from inferd.core.link.messages import (
     BatchCounts,
     CountsReport,
+    Exemplar,
     ResponseCounts,
+    Sorted,
     Spent,
     VersionCounts,
 )
 from inferd.core.link.sockets import PeerGone
 from inferd.core.telemetry.counts import Counts
+from inferd.core.telemetry.lag import Lag
 from inferd.server.gateway.scheduling.statistics import (
     BatchStatistics,
     Duration,
@@ -35,6 +39,7 @@ class CountsReporter:
     """Tells the supervisor what has changed since it was told last. Safe from any thread."""
 
     def __init__(self, read: Read, send: Callable[[CountsReport], None]) -> None:
+        self.lag = Lag()
         self._read = read
         self._send = send
         self._lock = threading.Lock()  # a report overtaken by a later one would turn counts back
@@ -61,7 +66,11 @@ class CountsReporter:
                 self._send(CountsReport(part))
 
     def _run(self) -> None:
-        while not self._closed.wait(PERIOD):
+        while True:
+            due = monotonic() + PERIOD
+            if self._closed.wait(PERIOD):
+                return
+            self.lag.note(monotonic() - due)
             self.report()
 
     def _changes(self, statistics: Mapping[tuple[str, int], Statistics]) -> list[VersionCounts]:
@@ -69,11 +78,17 @@ class CountsReporter:
         changes = []
         for key, found in list(statistics.items()):
             told = self._told.get(key)
-            # Everything that is counted ends as an execution or as a failure, except for answers
-            # of generators that are still to end.
-            if told is not None and (told.execution_count, told.fail.count, told.responses) == (
+            # Everything that is counted ends as an execution, as a failure or without its caller,
+            # except for answers of generators that are still to end.
+            if told is not None and (
+                told.execution_count,
+                told.fail.count,
+                told.cancelled,
+                told.responses,
+            ) == (
                 found.execution_count,
                 found.fail.count,
+                found.cancelled,
                 _responses(found),
             ):
                 continue
@@ -101,6 +116,18 @@ def counts_of(model: str, version: int, statistics: Statistics) -> VersionCounts
         _spent(statistics.compute_infer),
         _spent(statistics.compute_output),
         {size: _batch(batch) for size, batch in statistics.batches.items()},
+        statistics.cancelled,
+        dict(statistics.errors),
+        statistics.received,
+        statistics.sent,
+        Sorted(
+            tuple(statistics.total_buckets),
+            tuple(statistics.queue_buckets),
+            tuple(statistics.input_buckets),
+            tuple(statistics.infer_buckets),
+            tuple(statistics.output_buckets),
+        ),
+        None if statistics.exemplar is None else Exemplar(*statistics.exemplar),
         _responses(statistics),
     )
 

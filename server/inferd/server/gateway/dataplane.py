@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic, time
 
-from inferd.core.link.messages import AddDeployment, PublishModel
+from inferd.core.link.messages import AddDeployment, PublishModel, VersionLoad
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
 from inferd.server.gateway.admission.parameters import (
@@ -18,6 +18,7 @@ from inferd.server.gateway.admission.plan import Plan
 from inferd.server.gateway.admission.regions import Regions, Targets
 from inferd.server.gateway.decoupled import UNARY_REFUSED, DecoupledCall, DecoupledRequest
 from inferd.server.gateway.infer_request import InferCall, InferRequest, PlacedRequest
+from inferd.server.gateway.observed_call import observing
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeployment
 from inferd.server.gateway.scheduling.deployment import Deployment, Superseded
@@ -26,6 +27,7 @@ from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
+from inferd.server.gateway.scheduling.observation.request import Observation
 from inferd.server.gateway.scheduling.sequences.deployment import SequencedDeployment
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError, Unimplemented
@@ -36,6 +38,9 @@ from inferd.wire.tensors import Buffer
 _DEPTH = {"cpu": 1, "cuda": 2}
 """Batches outstanding per worker: copying the next overlaps computing only on a device of its own;
 on a CPU a second one makes batches smaller and costs throughput."""
+
+NO_MODEL = ("", 0)
+"""Where requests are counted that reach no model."""
 
 _LARGEST_CHUNK = 4
 """Messages that one request of a bulk job may take, where a message limits all others."""
@@ -83,7 +88,8 @@ class Dataplane:
         )
         self._deployments: dict[int, Deployment] = {}
         self._admissions: dict[Deployment, Admission] = {}
-        self._statistics: dict[tuple[str, int], Statistics] = {}
+        self._unrouted = Statistics()
+        self._statistics: dict[tuple[str, int], Statistics] = {NO_MODEL: self._unrouted}
         self._forms: Forms[tuple[Deployment, Plan]] = Forms()
 
     @property
@@ -99,27 +105,28 @@ class Dataplane:
         """Close every link. No answer is sent any more."""
         self._dispatcher.stop()
 
-    def infer(self, call: InferCall) -> None:
+    def infer(self, call: InferCall, seen: Observation | None = None) -> None:
         """Take a serialised ModelInferRequest and see to it that the call is answered, once.
 
-        One that is a `DecoupledCall` is answered as often as its model likes.
+        One that is a `DecoupledCall` is answered as often as its model likes. `seen` is told what
+        becomes of the request; the call ends it.
         """
         while True:
             try:
-                return self._take(call)
+                return self._take(call, seen)
             except Superseded:
                 # Another deployment took over while this request was admitted: admit it there.
                 continue
 
-    def infer_in_background(self, call: InferCall) -> None:
+    def infer_in_background(self, call: InferCall, seen: Observation | None = None) -> None:
         """As `infer`, for a request that runs when no other waits; it has its own deadline only."""
         while True:
             try:
-                return self._take(call, background=True)
+                return self._take(call, seen, background=True)
             except Superseded:
                 continue
 
-    def _take(self, call: InferCall, *, background: bool = False) -> None:
+    def _take(self, call: InferCall, seen: Observation | None, *, background: bool = False) -> None:
         arrived = monotonic()
         deployment: Deployment | None = None
         try:
@@ -130,9 +137,10 @@ class Dataplane:
                 lane, deadline, request_id = plan.lane, arrived + self._max_request_time, ""
             else:
                 message = InferMessage(call.payload)
+                call, seen = observing(call, seen, message)
                 deployment = self.table.resolve(message.model, message.version)
                 if isinstance(deployment, DecoupledDeployment):
-                    self._take_decoupled(call, message, deployment, arrived)
+                    self._take_decoupled(call, message, deployment, arrived, seen)
                     return
                 wanted = message.tensor_parameters()
                 plan, lane, deadline = self._admit(
@@ -150,15 +158,22 @@ class Dataplane:
             if deadline <= arrived:
                 raise DeadlineExceeded("Request timeout expired before it was queued")
             request = make(lane, plan, tensors, nbytes, arrived, deadline, request_id, call)
+            if seen is not None:
+                seen.enter(request, deployment.info, deployment.statistics)
             if background:
                 self._dispatcher.put_by(deployment, request)
             else:
                 self._dispatcher.submit(deployment, request)
         except ServingError as error:
-            if deployment is not None:
-                with self._dispatcher.lock:
-                    deployment.statistics.failed(int((monotonic() - arrived) * 1e9))
-            call.fail(error)
+            self._refuse(call, deployment, arrived, error)
+
+    def _refuse(
+        self, call: InferCall, deployment: Deployment | None, arrived: float, error: ServingError
+    ) -> None:
+        statistics = self._unrouted if deployment is None else deployment.statistics
+        with self._dispatcher.lock:
+            statistics.failed(int((monotonic() - arrived) * 1e9), error.reason)
+        call.fail(error)
 
     def _take_decoupled(
         self,
@@ -166,6 +181,7 @@ class Dataplane:
         message: InferMessage,
         deployment: DecoupledDeployment,
         arrived: float,
+        seen: Observation | None,
     ) -> None:
         if not isinstance(call, DecoupledCall):
             raise Unimplemented(UNARY_REFUSED)
@@ -183,6 +199,8 @@ class Dataplane:
             deployment.info.version, call,
             empty_final=bool((message.parameters() or {}).get(EMPTY_FINAL)),
         )  # fmt: skip
+        if seen is not None:
+            seen.enter(request, deployment.info, deployment.statistics)
         call.begin(partial(self._dispatcher.proceed, deployment, request))
         self._dispatcher.submit(deployment, request)
 
@@ -237,21 +255,7 @@ class Dataplane:
         """Make a deployment ready for instances; nothing is routed to it yet."""
         key = (message.model, message.version)
         statistics = self._statistics.setdefault(key, Statistics())
-        info = DeploymentInfo(
-            number=message.deployment,
-            model=message.model,
-            version=message.version,
-            platform=message.platform,
-            signature=message.signature,
-            takes_parameters=message.takes_parameters,
-            max_queue_size=message.max_queue_size,
-            max_queue_delay=message.max_queue_delay,
-            instances=message.instances,
-            preferred_batch_size=message.preferred_batch_size,
-            decoupled=message.decoupled,
-            max_streams=message.max_streams,
-            sequences=message.sequences,
-        )
+        info = DeploymentInfo.of(message)
         deployment = _kind_of(info)(
             info,
             statistics,
@@ -279,7 +283,9 @@ class Dataplane:
             return False
         info = found.info
         depth = info.max_streams if info.decoupled else _DEPTH[device.partition(":")[0]]
-        added = Instance(instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes)
+        added = Instance(
+            instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes, device=device
+        )
         self._dispatcher.attach(found, added)
         return True
 
@@ -296,6 +302,11 @@ class Dataplane:
     def statistics(self, model: str, version: int, read: Callable[[Statistics], None]) -> None:
         """Let `read` look at the counts of a version while they stand still."""
         self._dispatcher.inspect(lambda: read(self._statistics[model, version]))
+
+    def loads(self) -> list[VersionLoad]:
+        """What every deployment holds now; one that is being replaced beside its successor."""
+        with self._dispatcher.lock:
+            return [each.load() for each in self._deployments.values()]
 
     def inspect(self, read: Callable[[Mapping[tuple[str, int], Statistics]], None]) -> None:
         """Let `read` look at all counts, by model and version, while they stand still."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from inferd.server.gateway.admission.plan import Plan
@@ -16,8 +16,21 @@ from inferd.wire.tensors import Buffer
 class InferCall(Protocol):
     """What the dataplane needs of a call, whichever door it came through."""
 
-    payload: bytes
-    deadline: float
+    @property
+    def payload(self) -> bytes:
+        """The serialised ModelInferRequest."""
+
+    @property
+    def deadline(self) -> float:
+        """In monotonic seconds, infinite for none."""
+
+    @property
+    def method(self) -> str:
+        """The path of a gRPC method, or an HTTP method and its route."""
+
+    @property
+    def metadata(self) -> Iterable[tuple[str | bytes, str | bytes]]:
+        """What came beside it: gRPC metadata or HTTP headers."""
 
     def watch(self, on_cancel: Callable[[], None]) -> None:
         """Have `on_cancel` called when the caller goes away unanswered."""

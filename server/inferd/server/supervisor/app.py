@@ -18,7 +18,6 @@ from inferd.core.link.messages import (
     PublishServer,
     RegisterRegion,
     RepositoryCommand,
-    StartGateway,
     ToGateway,
     UnregisterRegion,
 )
@@ -27,19 +26,22 @@ from inferd.core.telemetry.logs import get_logger
 from inferd.server.supervisor.gateways.door import Door, ListenError
 from inferd.server.supervisor.gateways.doors import Doors
 from inferd.server.supervisor.gateways.number import gateways_for
-from inferd.server.supervisor.library import Library, LibraryTerms
+from inferd.server.supervisor.library import Library
+from inferd.server.supervisor.ops.door import OpsListenError
+from inferd.server.supervisor.ops.observation import Observer
+from inferd.server.supervisor.ops.operations import Operations
 from inferd.server.supervisor.ready_file import ReadyFile
 from inferd.server.supervisor.regions import Regions
 from inferd.server.supervisor.replicas.devices import Machine, survey
 from inferd.server.supervisor.replicas.process import python
 from inferd.server.supervisor.replicas.replica import WorkerTerms
 from inferd.server.supervisor.repository.scan import Scan, ScanError, scan
-from inferd.server.supervisor.summary import Summary, summarise
+from inferd.server.supervisor.resources.readings import Readings
+from inferd.server.supervisor.summary import Addresses, Summary, summarise
+from inferd.server.supervisor.terms import library_terms, start_of
+from inferd.server.supervisor.versions.memory import Memory
 from inferd.server.supervisor.versions.plan import cpu_workers
 from inferd.wire.errors import Forbidden, ServingError, Unexpected
-
-DRAIN_MARGIN = 5.0
-"""Seconds beyond the longest request that a deployment being replaced may take to empty."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -82,8 +84,10 @@ class Supervisor:
         self._settings = settings
         self._programs = programs
         self._on_ready = on_ready
+        self._readings = Readings()
         self._machine = machine or survey()
         self._ready = False
+        self._ops: str | None = None
         self._stopping = asyncio.Event()
         self._hurry = False
         self._tasks: asyncio.TaskGroup | None = None
@@ -94,23 +98,29 @@ class Supervisor:
         """Serve until `stop` or a signal. Raises `StartError` if it cannot begin."""
         settings = self._settings
         found = self._scan()
-        start = StartGateway(
-            address=str(settings.grpc),
-            max_message_bytes=settings.max_message_bytes,
-            max_request_time=settings.max_request_time,
-            max_arena_bytes=settings.max_arena_bytes,
-            repository_control=settings.may_control_repository,
-            door=settings.door,
-            http=None if settings.http is None else str(settings.http),
-            client_shared_memory=settings.client_shared_memory,
-        )
         number = self._number_of_gateways(found)
-        self._doors = Doors(start, self._programs.gateway, self, number=number)
-        self._library = Library(self._terms(number), self._doors)
+        self._operations = Operations(
+            as_triton=settings.metrics_compat == "triton", not_ready=self._not_ready
+        )
+        incidents = self._operations.incidents
+        start = start_of(settings)
+        memory = Memory(self._readings, lambda: self._library.alive)
+        self._doors = Doors(
+            start,
+            self._programs.gateway,
+            self,
+            number=number,
+            incidents=incidents,
+            memory=memory.by_version,
+        )
+        workers = WorkerTerms(self._programs.worker, settings.load_timeout, incidents=incidents)
+        terms = library_terms(settings, self._machine, workers, gateways=number)
+        self._library = Library(terms, self._doors)
         self._regions = Regions(self._doors)
         with self._signals(), ReadyFile(settings.ready_file) as ready_file:
             try:
                 self._require_writable(ready_file)
+                self._open_operations()
                 address = await self._opened()
                 if address is not None:
                     ready_file.clear()
@@ -181,19 +191,6 @@ class Supervisor:
             _log.warning(note)
         return found
 
-    def _terms(self, gateways: int) -> LibraryTerms:
-        settings = self._settings
-        return LibraryTerms(
-            paths=settings.models,
-            override=settings.override,
-            devices=settings.devices,
-            machine=self._machine,
-            workers=WorkerTerms(self._programs.worker, settings.load_timeout),
-            parallel_loads=settings.parallel_loads,
-            drain_bound=settings.max_request_time + DRAIN_MARGIN,
-            gateways=gateways,
-        )
-
     def _number_of_gateways(self, found: Scan) -> int:
         settings, machine = self._settings, self._machine
         if settings.gateways != "auto":
@@ -215,6 +212,22 @@ class Supervisor:
     def _unwritable(self, error: OSError) -> StartError:
         path = self._settings.ready_file
         return StartError(f"the ready file {path} cannot be written: {error.strerror}")
+
+    def _open_operations(self) -> None:
+        if self._settings.ops is not None:
+            observer = Observer(self._doors, self._library, self._readings)
+            try:
+                self._ops = self._operations.open(self._settings.ops, observer)
+            except OpsListenError as error:
+                raise StartError(str(error)) from None
+
+    def _not_ready(self) -> str:
+        """Why no requests are taken; empty if they are."""
+        if self._stopping.is_set():
+            return "the server is stopping"
+        if not self._ready:
+            return "models are being loaded"
+        return "" if self._doors.up else "no gateway listens"
 
     async def _opened(self) -> str | None:
         """The address at which the gateways listen; None if we were stopped before they did."""
@@ -245,18 +258,21 @@ class Supervisor:
         self._doors.send(PublishServer(ready=True))
         await self._doors.settled()  # whoever reads the ready file finds every gateway ready
         try:
-            ready_file.write(address, self._doors.http)
+            ready_file.write(address, self._doors.http, self._ops)
         except OSError as error:
             raise self._unwritable(error) from None
         doors = self._doors
-        self._on_ready(summarise(self._library, address, len(doors), found.notes, doors.http))
+        where = Addresses(address, doors.http, self._ops)
+        self._on_ready(summarise(self._library, where, len(doors), found.notes))
 
     async def _end(self) -> None:
         """Every child ended and reaped, in a bounded time."""
+        await self._operations.close()
         await self._library.stop()
         self._doors.kill()
         await self._doors.reaped()
         self._regions.close()
+        self._readings.close()
 
     def _kill(self) -> None:
         self._doors.kill()

@@ -61,6 +61,11 @@ class Library:
         self._links = Links()
         self._numbers = itertools.count(1)
 
+    @property
+    def alive(self) -> tuple[Deployment, ...]:
+        """Everything that has workers, what is being replaced or stopped included."""
+        return tuple(self._alive.values())
+
     def deployment(self, model: str, version: int) -> Deployment | None:
         """What serves this version, or would if its workers lived."""
         return self._current.get((model, version))
@@ -90,7 +95,7 @@ class Library:
                 )
             )
             try:
-                await self._bring_up(plans, deployments)
+                await self._bring_up(name, plans, deployments)
             except BaseException as error:
                 await self._stop(deployments)
                 reason = str(error) if isinstance(error, LoadError) else "loading was abandoned"
@@ -173,6 +178,7 @@ class Library:
             async with asyncio.TaskGroup() as group:
                 for each in plans:
                     if isinstance(each, Obstacle):
+                        self._terms.workers.incidents.load_failed(model.name, each.version)
                         self._log_failure(model.name, each.version, each.reason)
                     else:
                         group.create_task(self._start_version(each), name="start version")
@@ -197,11 +203,12 @@ class Library:
                 await deployment.linked.wait()
 
     async def _bring_up(
-        self, plans: Sequence[VersionPlan | Obstacle], deployments: Sequence[Deployment]
+        self, name: str, plans: Sequence[VersionPlan | Obstacle], deployments: Sequence[Deployment]
     ) -> None:
         """All that is planned loaded and reached by the gateways. Raises `LoadError`."""
         for each in plans:
             if isinstance(each, Obstacle):
+                self._terms.workers.incidents.load_failed(name, each.version)
                 raise LoadError(f"version {each.version}: {each.reason}")
         for deployment in deployments:
             await deployment.load(self._slots)

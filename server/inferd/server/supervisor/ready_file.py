@@ -15,8 +15,9 @@ _PREFIX = ".ready-"
 
 
 class ReadyFile:
-    """A JSON object `{"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8000", "pid": 42}`, there while the server is ready.
+    """A JSON object, there while the server is ready.
 
+    Such as `{"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8000", "ops": "127.0.0.1:8002", "pid": 42}`.
     Without a path nothing is written. Appears whole or not at all; removed on leaving the context,
     unless another server has put its own there meanwhile.
     """
@@ -40,11 +41,11 @@ class ReadyFile:
             with suppress(OSError):
                 self._path.unlink()
 
-    def write(self, address: str, http: str | None = None) -> None:
-        """Say that this process listens for gRPC at `address`, and for HTTP. Raises `OSError`."""
+    def write(self, grpc: str, http: str | None = None, ops: str | None = None) -> None:
+        """Say where this process listens, None where it does not. Raises `OSError`."""
         if self._path is None:
             return
-        self._text = json.dumps({"grpc": address, "http": http, "pid": os.getpid()}) + "\n"
+        self._text = json.dumps({"grpc": grpc, "http": http, "ops": ops, "pid": os.getpid()}) + "\n"
         # Beside its destination, so that the last step is a rename.
         descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=self._path.parent)
         try:

@@ -27,22 +27,29 @@ class ServedVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a server listens: HOST:PORT each, None where it does not."""
+
+    grpc: str
+    http: str | None = None
+    ops: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What this server serves and where. `notes` are what the operator should know beside it."""
 
-    address: str
+    addresses: Addresses
     versions: tuple[ServedVersion, ...]
     notes: tuple[str, ...] = ()
     gateways: int = 1
-    http: str | None = None
 
 
 def summarise(
     library: Library,
-    address: str,
+    addresses: Addresses,
     gateways: int = 1,
     notes: tuple[str, ...] = (),
-    http: str | None = None,
 ) -> Summary:
     """The library as it is now."""
     versions: list[ServedVersion] = []
@@ -63,7 +70,7 @@ def summarise(
                     signature=loaded.signature if loaded is not None else None,
                 )
             )
-    return Summary(address, tuple(versions), notes, gateways, http)
+    return Summary(addresses, tuple(versions), notes, gateways)
 
 
 def short(tensors: tuple[TensorSpec, ...]) -> str:

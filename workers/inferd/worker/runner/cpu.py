@@ -42,6 +42,8 @@ class CpuRunner:
             return Failed(batch.batch, model_fault(error, self._name))
         ran = perf_counter_ns()
         execution = CpuExecution(batch.batch, parts, nbytes, (read - started, ran - read))
+        if batch.traceparent is not None:
+            execution.began = (started, read)
         execution.answer = execution.place(memory, batch.output_offset, batch.output_bytes)
         return execution
 
@@ -55,15 +57,18 @@ class CpuRunner:
 class CpuExecution:
     """A batch that the model has answered."""
 
-    __slots__ = ("_bytes", "_parts", "_times", "answer", "batch")
+    __slots__ = ("_bytes", "_parts", "_times", "answer", "batch", "began")
 
     answer: BatchDone | OutputOverflow | BatchFailed
+    began: tuple[int, int] | None
+    """When copying in and computing began, of a batch that is traced."""
 
     def __init__(self, batch: int, parts: list[Part], nbytes: int, times: tuple[int, int]) -> None:
         self.batch = batch
         self._parts = parts
         self._bytes = nbytes
         self._times = times
+        self.began = None
 
     def finish(self) -> BatchDone | OutputOverflow | BatchFailed:
         """What became of it."""
@@ -81,7 +86,8 @@ class CpuExecution:
         except Exception as error:
             return BatchFailed(self.batch, own_fault(error, "writing the outputs of a batch"))
         slots = tuple([part.slot(offset) for part in self._parts])
-        return BatchDone(self.batch, slots, *self._times, perf_counter_ns() - started)
+        began = None if self.began is None else (*self.began, started)
+        return BatchDone(self.batch, slots, *self._times, perf_counter_ns() - started, began)
 
 
 def write(parts: list[Part], memory: SlotMemory, start: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter_ns
 
 import torch
 
@@ -47,7 +48,7 @@ class CudaRunner:
 
     def launch(self, memory: SlotMemory, batch: RunBatch) -> CudaExecution | Failed:
         """Queue the batch; returns once the model's operators are queued, not when they are done."""
-        marks = _Marks()
+        marks = _Marks(perf_counter_ns() if batch.traceparent is not None else 0)
         try:
             inputs = self._bring(memory, batch, marks)
         except Exception as error:
@@ -166,7 +167,7 @@ class CudaExecution:
             return self.answer
         slots = tuple([part.slot(self._start) for part in self._parts])
         self._parts = []
-        return BatchDone(self.batch, slots, *marks.times())
+        return BatchDone(self.batch, slots, *marks.times(), marks.began())
 
     def place(
         self, memory: SlotMemory, offset: int, nbytes: int
@@ -182,7 +183,9 @@ def _timed() -> torch.cuda.Event:
 
 @dataclass(slots=True)
 class _Marks:
-    """Events around each step of a batch."""
+    """Events around each step of a batch; `launched` is when it was, if that is to be told."""
+
+    launched: int
 
     copying_in: torch.cuda.Event
     copied_in: torch.cuda.Event
@@ -191,7 +194,8 @@ class _Marks:
     copying_out: torch.cuda.Event
     copied_out: torch.cuda.Event
 
-    def __init__(self) -> None:
+    def __init__(self, launched: int) -> None:
+        self.launched = launched
         self.copying_in, self.copied_in = _timed(), _timed()
         self.computing, self.computed = _timed(), _timed()
         self.copying_out, self.copied_out = _timed(), _timed()
@@ -203,6 +207,14 @@ class _Marks:
             _ns(self.computing, self.computed),
             _ns(self.copying_out, self.copied_out),
         )
+
+    def began(self) -> tuple[int, int, int] | None:
+        """When each step did, by the host's clock, as if the device had been free at the launch."""
+        start = self.launched
+        if not start:
+            return None
+        computing = start + _ns(self.copying_in, self.computing)
+        return (start, computing, start + _ns(self.copying_in, self.copying_out))
 
 
 def _ns(start: torch.cuda.Event, end: torch.cuda.Event) -> int:

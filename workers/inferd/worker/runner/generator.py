@@ -24,6 +24,7 @@ from inferd.worker.runner.cuda import end_if_lost
 from inferd.worker.runner.execution import Failed
 from inferd.worker.runner.outputs import OutputCheck, Part, Shapes, laid_out
 from inferd.worker.runner.sequences import SequenceStates
+from inferd.worker.runner.trace import current
 from inferd.worker.tensors import SlotMemory
 
 _log = logs.get_logger(__name__)
@@ -90,12 +91,16 @@ class Generation:
         self._memory = memory
         self._offset, self._room = batch.output_offset, batch.output_bytes
         self._input_ns, self._infer_ns, self._output_ns = input_ns, 0, 0
+        self._traceparent = batch.traceparent
+        self._computing = perf_counter_ns()
+        self._writing = 0
         self._parts: list[Part] = []
         self._last = False
 
     def finish(self) -> BatchDone | BatchAnswer | OutputOverflow | BatchFailed:
         """Take one step, however long it lasts; what came of it."""
         started = perf_counter_ns()
+        current.traceparent = self._traceparent
         try:
             values = self._step()
             parts, nbytes = laid_out(values)
@@ -143,7 +148,7 @@ class Generation:
         return values
 
     def _write(self) -> BatchDone | BatchAnswer | BatchFailed:
-        started = perf_counter_ns()
+        started = self._writing = perf_counter_ns()
         try:
             write(self._parts, self._memory, self._offset)
         except Exception as error:
@@ -159,4 +164,10 @@ class Generation:
         return BatchAnswer(self.batch, slots, self._infer_ns, self._output_ns)
 
     def _done(self, outputs: tuple[SlotTensor, ...]) -> BatchDone:
-        return BatchDone(self.batch, outputs, self._input_ns, self._infer_ns, self._output_ns)
+        began = None
+        if self._traceparent is not None:
+            copying = self._computing - self._input_ns
+            began = (copying, self._computing, self._writing or perf_counter_ns())
+        return BatchDone(
+            self.batch, outputs, self._input_ns, self._infer_ns, self._output_ns, began
+        )

@@ -13,6 +13,7 @@ from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.model import Value
 from inferd.worker.runner.outputs import OutputCheck
 from inferd.worker.runner.sequences import SequenceStates
+from inferd.worker.runner.trace import current
 
 
 class Steps:
@@ -29,6 +30,7 @@ class Steps:
 
         Raises whatever the model raises, and `OutputInvalid` for an answer that does not fit.
         """
+        current.traceparent = batch.traceparent
         if batch.step:
             return self._in_steps(batch, inputs)
         if batch.sequence is not None:

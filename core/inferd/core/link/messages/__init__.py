@@ -6,9 +6,14 @@ Bytes of tensors never travel here; messages name where in an arena they lie.
 
 from inferd.core.link.messages.counts import (
     BatchCounts,
+    Buckets,
+    Exemplar,
+    MethodCounts,
     ResponseCounts,
+    Sorted,
     Spent,
     VersionCounts,
+    VersionLoad,
 )
 from inferd.core.link.messages.gateway_worker import (
     AdvanceBatch,
@@ -28,6 +33,7 @@ from inferd.core.link.messages.gateway_worker import (
     SlotTensor,
     ToLinkedWorker,
 )
+from inferd.core.link.messages.memory import MemoryUsage, VersionMemory
 from inferd.core.link.messages.message import (
     Fault,
     Message,
@@ -60,7 +66,9 @@ from inferd.core.link.messages.supervisor_gateway import (
     Settle,
     Settled,
     StartGateway,
+    StateReport,
     ToGateway,
+    Tracing,
     UnregisterRegion,
     VersionState,
 )
@@ -69,6 +77,7 @@ from inferd.core.link.messages.supervisor_worker import (
     Loaded,
     LoadingFailed,
     LoadModel,
+    MemoryReport,
     ModelSource,
     OpenLink,
     Pinning,
@@ -86,6 +95,7 @@ __all__ = [
     "BatchCounts",
     "BatchDone",
     "BatchFailed",
+    "Buckets",
     "CloseArena",
     "CloseBatch",
     "CommandAnswer",
@@ -95,6 +105,7 @@ __all__ = [
     "DrainGateway",
     "DropBatch",
     "DropSequence",
+    "Exemplar",
     "Fault",
     "FromGateway",
     "FromLinkedWorker",
@@ -107,7 +118,10 @@ __all__ = [
     "LoadModel",
     "Loaded",
     "LoadingFailed",
+    "MemoryReport",
+    "MemoryUsage",
     "Message",
+    "MethodCounts",
     "ModelSource",
     "OpenArena",
     "OpenDoor",
@@ -129,13 +143,18 @@ __all__ = [
     "Settle",
     "Settled",
     "SlotTensor",
+    "Sorted",
     "Spent",
     "StartGateway",
+    "StateReport",
     "StopWorker",
     "ToGateway",
     "ToLinkedWorker",
     "ToWorker",
+    "Tracing",
     "UnregisterRegion",
     "VersionCounts",
+    "VersionLoad",
+    "VersionMemory",
     "VersionState",
 ]

@@ -48,6 +48,7 @@ class RunBatch(Message, frozen=True):
 
     `inputs` follow the signature's order, None for an optional one that was left out. The worker
     may write its outputs into `output_bytes` bytes from `output_offset` on, 64-byte aligned each.
+    `traceparent` is the W3C context of a batch that is traced.
     """
 
     batch: int
@@ -58,6 +59,7 @@ class RunBatch(Message, frozen=True):
     parameters: dict[str, ParameterValue] | None = None
     step: int = 0
     sequence: SequenceStep | None = None
+    traceparent: str | None = None
 
 
 class GrantOutput(Message, frozen=True):
@@ -114,7 +116,8 @@ class BatchDone(Message, frozen=True):
     """The outputs lie in the arena, in the signature's order. Times in nanoseconds.
 
     Of a generator: it has ended, with this as its last answer, or without one where there are no
-    outputs; the times are those of all its steps.
+    outputs; the times are those of all its steps. Of a batch that is traced `began` says when
+    copying in, computing and copying out began, by the monotonic clock.
     """
 
     batch: int
@@ -122,6 +125,7 @@ class BatchDone(Message, frozen=True):
     input_ns: int
     infer_ns: int
     output_ns: int
+    began: tuple[int, int, int] | None = None
 
 
 class BatchAnswer(Message, frozen=True):

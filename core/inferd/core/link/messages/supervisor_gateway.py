@@ -6,13 +6,17 @@ from typing import Literal
 
 import msgspec
 
-from inferd.core.link.messages.counts import VersionCounts
+from inferd.core.link.messages.counts import MethodCounts, VersionCounts, VersionLoad
+from inferd.core.link.messages.memory import VersionMemory
 from inferd.core.link.messages.message import Fault, Message
 from inferd.core.link.messages.supervisor_worker import Pinning
 from inferd.wire.signature import Signature
 
 DoorChoice = Literal["auto", "completion_queue", "grpc_aio"]
 """`auto` is the completion queue where grpcio's core is of the known shape, else grpc.aio."""
+
+Tracing = Literal["off", "otlp", "console"]
+"""Where the spans of traced requests go."""
 
 # --- supervisor → gateway ------------------------------------------------------------------
 
@@ -22,6 +26,7 @@ class StartGateway(Message, frozen=True):
 
     Sizes in bytes, times in seconds. `address` is HOST:PORT, port 0 for a free one; with
     `share_port` other gateways listen at the same one. `http` is another HOST:PORT, None for no HTTP.
+    `trace_sampling` is the share of requests traced of those whose callers do not say.
     """
 
     address: str
@@ -33,6 +38,8 @@ class StartGateway(Message, frozen=True):
     client_shared_memory: bool = False
     door: DoorChoice = "auto"
     http: str | None = None
+    tracing: Tracing = "off"
+    trace_sampling: float = 0.01
 
 
 class SequenceTerms(msgspec.Struct, frozen=True):
@@ -115,11 +122,15 @@ class ReportCounts(Message, frozen=True):
 
 
 class OtherCounts(Message, frozen=True):
-    """The answer to `AskCounts`, in one message or several; `last` ends it."""
+    """The answer to `AskCounts`, in one message or several; `last` ends it.
+
+    `memory` is of all versions that have processes, as far as it is known; each is named once.
+    """
 
     ask: int
     counts: tuple[VersionCounts, ...]
     last: bool
+    memory: tuple[VersionMemory, ...] = ()
 
 
 class CommandAnswer(Message, frozen=True):
@@ -220,6 +231,18 @@ class CountsReport(Message, frozen=True):
     counts: tuple[VersionCounts, ...]
 
 
+class StateReport(Message, frozen=True):
+    """What a gateway holds and how it fares, sent beside its counts when it is asked for them.
+
+    `loads` of the versions that hold anything; `calls` counts since the gateway started; `lag` is how
+    many seconds late its threads came round at worst, of late.
+    """
+
+    loads: tuple[VersionLoad, ...]
+    calls: tuple[MethodCounts, ...]
+    lag: float
+
+
 class AskCounts(Message, frozen=True):
     """What have the other gateways counted, and those that are no more?"""
 
@@ -259,6 +282,7 @@ FromGateway = (
     | DeploymentDrained
     | Settled
     | CountsReport
+    | StateReport
     | AskCounts
     | RepositoryCommand
     | RegisterRegion

@@ -78,4 +78,16 @@ class LoadingFailed(Message, frozen=True):
     reason: str
 
 
-FromWorker = Loaded | LoadingFailed
+class MemoryReport(Message, frozen=True):
+    """What torch's allocator holds of the worker's GPU, in bytes. Sent when it has changed.
+
+    `allocated` is in tensors, `reserved` is what was taken from the device for them; `peak` is the
+    most that was allocated at a time.
+    """
+
+    allocated: int
+    reserved: int
+    peak: int
+
+
+FromWorker = Loaded | LoadingFailed | MemoryReport

@@ -15,6 +15,9 @@ _IGNORED = frozenset({"binary_data_output", "headers"})
 EMPTY_FINAL = "triton_enable_empty_final_response"
 """Asks for a last answer without outputs where a generator ends without one; else without effect."""
 
+TIMINGS = "inferd_timings"
+"""Asks for what the request took, as parameters of its answer."""
+
 _MAX_SEQUENCE_ID = 128
 
 
@@ -128,4 +131,5 @@ _RESERVED: dict[str, Callable[[str, Parameter], object]] = {
     "sequence_start": _flag,
     "sequence_end": _flag,
     EMPTY_FINAL: _flag,
+    TIMINGS: _flag,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from math import inf
 from typing import Any
 
@@ -20,10 +20,22 @@ class HttpCall:
     answered at once.
     """
 
-    def __init__(self, method: str, payload: bytes, receive: Receive) -> None:
-        """`receive` is the request's, whose body has been read."""
+    def __init__(
+        self,
+        method: str,
+        payload: bytes,
+        receive: Receive,
+        *,
+        metadata: Iterable[tuple[str | bytes, str | bytes]] = (),
+        began: float | None = None,
+    ) -> None:
+        """`receive` is the request's, whose body has been read; `metadata` its headers.
+
+        It began to be read at `began`, in monotonic seconds.
+        """
         self.method = method
-        self.metadata: tuple[tuple[str, str | bytes], ...] = ()
+        self.metadata = metadata
+        self.began = began
         self.payload = payload
         self.deadline = inf
         self._receive = receive

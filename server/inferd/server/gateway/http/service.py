@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
 from typing import TypeVar
 
 import msgspec
@@ -39,6 +40,9 @@ ASIDE_BYTES = 128 << 10
 """JSON beyond this is read and written on a thread of its own: a millisecond for the loop."""
 
 METHODS = "/inference.GRPCInferenceService/"
+
+_INFER = "POST /v2/models/{name}/infer"
+_INFER_VERSION = "POST /v2/models/{name}/versions/{version}/infer"
 
 Handle = Callable[[HttpCall], None]
 Endpoint = Callable[[Request], Awaitable[Answer]]
@@ -154,6 +158,7 @@ class HttpService:
 
     async def infer(self, request: Request) -> Answer:
         """Execute a model."""
+        began = monotonic()
         named = _named(request)
         model, version = named["name"], named["version"]
         # What is not there need not be sent here first.
@@ -167,7 +172,13 @@ class HttpService:
             encoded = await asyncio.to_thread(self._encode, model, version, body, length)
         else:
             encoded = self._encode(model, version, body, length)
-        call = HttpCall("ModelInfer", encoded.payload, request.receive)
+        call = HttpCall(
+            _INFER_VERSION if version else _INFER,
+            encoded.payload,
+            request.receive,
+            metadata=request.scope["headers"],
+            began=began,
+        )
         payload = await self._outcome(call, self._dataplane.infer)
         if len(payload) > ASIDE_BYTES and not encoded.binary_by_default:
             return await asyncio.to_thread(inference_answer, payload, encoded)

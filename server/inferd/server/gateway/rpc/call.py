@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from inferd.server.gateway.rpc.record import CallRecord
 from inferd.wire.errors import ServingError
 
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -18,9 +19,12 @@ class UnaryCall(Protocol):
     """
 
     method: str
-    metadata: Metadata
     payload: bytes
     deadline: float
+
+    @property
+    def metadata(self) -> Iterable[tuple[str | bytes, str | bytes]]:
+        """GRPC metadata; of a call that came over HTTP its headers, in bytes."""
 
     def watch(self, on_cancel: Callable[[], None]) -> None:
         """Have `on_cancel` called when the caller goes away, or its deadline passes, unanswered.
@@ -64,16 +68,18 @@ class StreamCall(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """A method with one request and one response."""
+    """A method with one request and one response; the door records how its calls end."""
 
     handle: Callable[[UnaryCall], None]
+    record: CallRecord = field(default_factory=CallRecord)
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A method with a stream of requests, of responses or of both."""
+    """A method with a stream of requests, of responses or of both, recorded likewise."""
 
     handle: Callable[[StreamCall], None]
+    record: CallRecord = field(default_factory=CallRecord)
 
 
 Method = Unary | Stream

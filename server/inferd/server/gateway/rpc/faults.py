@@ -14,8 +14,8 @@ class DoorError(RuntimeError):
     """The door cannot be opened: the text says why, and what to do."""
 
 
-def unexpected(error: BaseException, method: str) -> Unexpected:
-    """Log an error that nobody foresaw, in full; the caller gets its id only."""
+def unexpected(error: BaseException, method: str, **fields: str) -> Unexpected:
+    """Log an error that nobody foresaw, in full and with these fields; the caller gets its id only."""
     error_id = f"{id(error) & 0xFFFFFFFF:08x}-{int(time() * 1000) & 0xFFFFFF:06x}"
-    _log.error("unexpected error", method=method, error_id=error_id, exc_info=error)
+    _log.error("unexpected error", method=method, error_id=error_id, exc_info=error, **fields)
     return Unexpected(f"an unexpected error was logged under id {error_id}")

@@ -7,9 +7,15 @@ from typing import Protocol
 
 from inferd.core.link.arena import ALIGNMENT, Arena, aligned
 from inferd.core.link.messages import CloseArena, OpenArena
+from inferd.server.gateway.scheduling.lane import LaneInput
+from inferd.server.gateway.scheduling.pending import Piece
+from inferd.server.gateway.scheduling.queue import Batch
 from inferd.wire.errors import ArenaFull
 
 _SMALLEST_ARENA = 1 << 20
+
+JOIN_LIMIT = 4096
+"""Up to this many bytes a row, copying them together is quicker than a view of each."""
 
 
 class ArenaMessenger(Protocol):
@@ -97,3 +103,24 @@ class Arenas:
     def _close(self, number: int) -> None:
         self._arenas.pop(number).close()
         self._link.send(CloseArena(number))
+
+
+def column_nbytes(batch: Batch, index: int, spec: LaneInput | None) -> int:
+    """Bytes of one input's rows together."""
+    if spec is None:
+        return 0
+    if spec.datatype != "BYTES":
+        return spec.row_nbytes * batch.rows
+    return sum([len(piece.buffers[index] or b"") for piece in batch.pieces])
+
+
+def place(cells: memoryview, at: int, pieces: list[Piece], index: int, size: int) -> None:
+    """Copy one input's rows next to each other into the slot."""
+    buffers = [piece.buffers[index] or b"" for piece in pieces]
+    if len(buffers) > 1 and size <= JOIN_LIMIT * len(buffers):
+        cells[at : at + size] = b"".join(buffers)
+        return
+    for buffer in buffers:
+        end = at + len(buffer)
+        cells[at:end] = buffer
+        at = end

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from inferd.core.link.messages import OutputOverflow
+from inferd.core.link.messages import OutputOverflow, VersionLoad
 from inferd.core.link.sockets import PeerGone
 from inferd.server.gateway.scheduling.background.background import Background
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance, rows_of
-from inferd.server.gateway.scheduling.pending import Pending
+from inferd.server.gateway.scheduling.pending import Pending, unsettled
 from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.server.gateway.scheduling.tally import Tally, share
 from inferd.server.gateway.scheduling.unanswered import UNANSWERED, Unanswered
-from inferd.wire.errors import (
-    ArenaFull,
-    DeadlineExceeded,
-    ServingError,
-)
+from inferd.wire.errors import ArenaFull, DeadlineExceeded, ServingError
 
 PATIENCE = 0.5
 """Of the last batch's time, there and back: so long may the next one be held at most."""
@@ -91,6 +87,15 @@ class Deployment:
         """Whether nothing waits and nothing is being executed."""
         waiting = self._queue.size or self._background.queue.size
         return not waiting and not any(each.outstanding for each in self.instances)
+
+    def load(self) -> VersionLoad:
+        """What it holds now."""
+        waiting, background = self._queue, self._background.queue
+        age = self._now() - min(waiting.oldest, background.oldest)
+        executed = (run for each in self.instances for run in each.executions.values())
+        in_flight = unsettled(piece for run in executed for piece in run.batch.pieces)
+        held = (waiting.size + background.size, max(0.0, age), in_flight)
+        return VersionLoad(self.info.model, self.info.version, *held)
 
     def submit(self, pending: Pending) -> float:
         """Queue a request and start it if an instance is free.
@@ -202,18 +207,22 @@ class Deployment:
 
     def cancel(self, pending: Pending) -> None:
         """The caller is gone: the request is not executed, if it still waits."""
-        self._forget(pending)
+        if not pending.settled:
+            self._forget(pending)
+            self.statistics.cancelled += 1
 
     def settle(self, outcome: Completed) -> Tally:
         """Answer the callers of a finished batch; `conclude` is then due, under the lock.
 
         Raises `OutputInvalid`, before any answer, where the outputs cannot be told apart.
         """
-        tally = Tally()
+        tally = Tally(self.statistics)
         now = self._now()
         layout = outcome.layout
         pieces = outcome.execution.batch.pieces
         stepped = outcome.execution.batch.step
+        if (observed := outcome.execution.observed) is not None:
+            observed.completed(now, outcome.durations, outcome.began)
         for piece, outputs in zip(pieces, rows_of(outcome), strict=True):
             pending = piece.pending
             pending.unfinished -= 1
@@ -230,8 +239,7 @@ class Deployment:
             pending.settled = True
             pending.buffers = ()  # it may still be looked at, its tensors not
             tally.requests += 1
-            tally.total += now - pending.arrived
-            tally.queued += pending.taken - pending.arrived
+            tally.timed(pending, now)
         return tally
 
     def conclude(
@@ -243,8 +251,8 @@ class Deployment:
         bounded time, until it is full or `dispatch` is called.
         """
         batch = outcome.execution.batch
-        self._count(batch, outcome.durations)
-        tally.add_to(self.statistics, outcome.durations)
+        self._count(outcome)
+        tally.count(outcome.durations)
         for pending, error in tally.unfit:
             self._fail(pending, error)
         instance.release(outcome.number)
@@ -262,8 +270,11 @@ class Deployment:
         else:
             self.dispatch()
 
-    def _count(self, batch: Batch, durations: tuple[int, int, int]) -> None:
+    def _count(self, outcome: Completed) -> None:
+        batch, durations = outcome.execution.batch, outcome.durations
         epoch_ms = self._epoch_ms()
+        self.statistics.received += outcome.execution.input_nbytes
+        self.statistics.sent += sum([len(each) for each in outcome.outputs])
         for rows in batch.sizes:
             self.statistics.executed(rows, share(durations, rows, batch.rows), epoch_ms)
         if self._steps and not batch.lane.background:
@@ -271,6 +282,7 @@ class Deployment:
 
     def abandon(self, instance: Instance, outcome: Failed) -> None:
         """A batch ended in an error: its callers get it, and what is due next starts."""
+        outcome.execution.fail(self._now(), outcome.error)
         for piece in outcome.execution.batch.pieces:
             self._fail(piece.pending, outcome.error)
         instance.release(outcome.number)
@@ -286,6 +298,7 @@ class Deployment:
         """The worker is gone: its batches fail, and with the last instance what waits, too."""
         self.instances.remove(instance)
         for execution in instance.close():
+            execution.fail(self._now(), self.info.worker_lost())
             for piece in execution.batch.pieces:
                 self._fail(piece.pending, self.info.worker_lost())
         if not self.instances:
@@ -299,7 +312,7 @@ class Deployment:
             return
         self._forget(pending)
         pending.failed(error)
-        self.statistics.failed(int((self._now() - pending.arrived) * 1e9))
+        self.statistics.failed(int((self._now() - pending.arrived) * 1e9), error.reason)
 
     def _forget(self, pending: Pending) -> None:
         (self._background.queue if pending.lane.background else self._queue).forget(pending)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferd.core.link.messages import Pinning, SequenceTerms
+from inferd.core.link.messages import AddDeployment, Pinning, SequenceTerms
 from inferd.wire.errors import ModelNotReady, WorkerLost
 from inferd.wire.signature import Signature
 
@@ -32,6 +32,25 @@ class DeploymentInfo:
     decoupled: bool = False
     max_streams: int = 64
     sequences: SequenceTerms | None = None
+
+    @classmethod
+    def of(cls, message: AddDeployment) -> DeploymentInfo:
+        """What the supervisor says of a new deployment."""
+        return cls(
+            number=message.deployment,
+            model=message.model,
+            version=message.version,
+            platform=message.platform,
+            signature=message.signature,
+            takes_parameters=message.takes_parameters,
+            max_queue_size=message.max_queue_size,
+            max_queue_delay=message.max_queue_delay,
+            instances=message.instances,
+            preferred_batch_size=message.preferred_batch_size,
+            decoupled=message.decoupled,
+            max_streams=message.max_streams,
+            sequences=message.sequences,
+        )
 
     def not_ready(self) -> ModelNotReady:
         """The error of requests that come while no instance lives."""

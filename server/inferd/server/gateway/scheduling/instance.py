@@ -23,18 +23,15 @@ from inferd.core.link.messages import (
     ToLinkedWorker,
 )
 from inferd.core.link.sockets import MessageSocket
-from inferd.server.gateway.scheduling.arenas import Arenas, Slot
-from inferd.server.gateway.scheduling.lane import LaneInput
-from inferd.server.gateway.scheduling.pending import OutputLayout, Piece
+from inferd.server.gateway.scheduling.arenas import JOIN_LIMIT, Arenas, Slot, column_nbytes, place
+from inferd.server.gateway.scheduling.observation.batch import ObservedBatch, observe
+from inferd.server.gateway.scheduling.pending import OutputLayout
 from inferd.server.gateway.scheduling.queue import Batch
 from inferd.wire.dtypes import DATATYPES
 from inferd.wire.errors import ArenaFull, OutputInvalid, ServingError, error_types
 from inferd.wire.tensors import Buffer, row_offsets
 
 Link = MessageSocket[ToLinkedWorker, FromLinkedWorker]
-
-_JOIN_LIMIT = 4096
-"""Up to this many bytes a row, copying them together is quicker than a view of each."""
 
 _FULL_DEPTH = 2
 """Batches outstanding where waiting could not make the second one larger."""
@@ -48,6 +45,13 @@ class Execution:
 
     batch: Batch
     slots: list[Slot]
+    input_nbytes: int
+    observed: ObservedBatch | None = None
+
+    def fail(self, now: float, error: ServingError) -> None:
+        """It ends in this error, for who observes it."""
+        if self.observed is not None:
+            self.observed.failed(now, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Completed:
     layout: OutputLayout
     outputs: tuple[memoryview, ...]
     durations: tuple[int, int, int]
+    began: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,12 @@ class Instance:
     the one thread that reads the links calls.
     """
 
-    def __init__(self, number: int, link: Link, *, depth: int, max_arena_bytes: int) -> None:
+    def __init__(
+        self, number: int, link: Link, *, depth: int, max_arena_bytes: int, device: str = "cpu"
+    ) -> None:
         """`depth` is how many batches may be outstanding, full ones not counted."""
         self.number = number
+        self.device = device
         self.link = link
         self.late_answers = 0
         self._depth = depth
@@ -113,7 +121,7 @@ class Instance:
         Raises `ArenaFull` if it does not fit, `PeerGone` if the worker is gone.
         """
         lane = batch.lane
-        sizes = [_column_nbytes(batch, index, spec) for index, spec in enumerate(lane.inputs)]
+        sizes = [column_nbytes(batch, index, spec) for index, spec in enumerate(lane.inputs)]
         input_nbytes = sum([aligned(size) for size in sizes])
         output_nbytes = lane.output_nbytes(batch.rows, input_nbytes)
         slot = self._arenas.allocate(input_nbytes + output_nbytes)
@@ -123,13 +131,18 @@ class Instance:
             if spec is None:
                 inputs.append(None)
                 continue
-            _place(slot.cells, at, batch.pieces, index, size)
+            place(slot.cells, at, batch.pieces, index, size)
             shape = (batch.rows, *spec.row_shape) if lane.max_rows else spec.row_shape
             inputs.append(SlotTensor(spec.datatype, shape, at, size))
             at += aligned(size)
         self._last += 1
         # Booked before it is sent: if the worker is gone, it is among the lost.
-        self._executions[self._last] = Execution(batch, [slot])
+        execution = self._executions[self._last] = Execution(batch, [slot], sum(sizes))
+        traceparent = None
+        if lane.observed:
+            seen = observe(batch, self.number, self.device, self._last)
+            if seen is not None:
+                execution.observed, traceparent = seen, seen.traceparent
         self.link.send(
             RunBatch(
                 self._last,
@@ -140,6 +153,7 @@ class Instance:
                 lane.parameters,
                 batch.step,
                 lane.sequence.told if lane.sequence is not None else None,
+                traceparent,
             )
         )
 
@@ -175,7 +189,9 @@ class Instance:
             layout.append((each.datatype, each.shape[1:] if batches else each.shape))
             outputs.append(slot.cells[each.offset : each.offset + each.nbytes])
         durations = (message.input_ns, message.infer_ns, message.output_ns)
-        return Completed(message.batch, execution, tuple(layout), tuple(outputs), durations)
+        return Completed(
+            message.batch, execution, tuple(layout), tuple(outputs), durations, message.began
+        )
 
     def answer(self, message: BatchAnswer) -> Completed | Failed | None:
         """One answer of a generator, as `conclude` gives the last; it lies there until `advance`."""
@@ -279,28 +295,8 @@ def _split(
         return [output[offsets[start] : offsets[end]] for start, end in pairwise(ends)]
     size = len(output) // batch.rows if batch.rows else 0
     # One copy of all of them and a slice of it each are quicker than views of small rows.
-    rows: Buffer = bytes(output) if size <= _JOIN_LIMIT else output
+    rows: Buffer = bytes(output) if size <= JOIN_LIMIT else output
     if size and all(piece.rows == 1 for piece in pieces):
         return [rows[at : at + size] for at in range(0, len(rows), size)]
     ends = list(accumulate([size * piece.rows for piece in pieces], initial=0))
     return [rows[start:end] for start, end in pairwise(ends)]
-
-
-def _column_nbytes(batch: Batch, index: int, spec: LaneInput | None) -> int:
-    if spec is None:
-        return 0
-    if spec.datatype != "BYTES":
-        return spec.row_nbytes * batch.rows
-    return sum([len(piece.buffers[index] or b"") for piece in batch.pieces])
-
-
-def _place(cells: memoryview, at: int, pieces: list[Piece], index: int, size: int) -> None:
-    """Copy one input's rows next to each other into the slot."""
-    buffers = [piece.buffers[index] or b"" for piece in pieces]
-    if len(buffers) > 1 and size <= _JOIN_LIMIT * len(buffers):
-        cells[at : at + size] = b"".join(buffers)
-        return
-    for buffer in buffers:
-        end = at + len(buffer)
-        cells[at:end] = buffer
-        at = end

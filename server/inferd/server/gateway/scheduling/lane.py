@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 from inferd.core.link.arena import aligned
 from inferd.core.link.messages import ParameterValue
 from inferd.server.gateway.scheduling.sequences.active import SequenceAsk, Step
 from inferd.wire.signature import TensorSpec, byte_size
+
+if TYPE_CHECKING:
+    from inferd.server.gateway.scheduling.observation.request import Observation
+    from inferd.server.gateway.scheduling.pending import Pending
 
 _STRETCH_NS = 8_000_000
 """So long may the executions last that are asked for at once: nobody else gets a turn meanwhile."""
@@ -74,6 +79,8 @@ class Lane:
         self.asked: SequenceAsk | None = None
         self.sequence: Step | None = None
         """Set for the one request of a lane that belongs to a sequence."""
+        self.observed: dict[Pending, Observation] = {}
+        """Requests that are traced or billed, from before they are queued until they are over."""
 
     @property
     def batches(self) -> bool:

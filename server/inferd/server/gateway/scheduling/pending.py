@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from inferd.server.gateway.scheduling.lane import Lane, LaneInput
 from inferd.wire.errors import OutputInvalid, ServingError
@@ -156,6 +156,11 @@ def parts_of(pending: Pending) -> list[Part]:
         Part(pending, first, min(step, pending.rows - first), [column[index] for column in columns])
         for index, first in enumerate(range(0, pending.rows, step))
     ]
+
+
+def unsettled(pieces: Iterable[Piece]) -> int:
+    """How many requests these are pieces of whose outcome is still open."""
+    return len({id(piece.pending) for piece in pieces if not piece.pending.settled})
 
 
 def cut(piece: Piece, rows: int) -> tuple[Part, Part]:

@@ -104,6 +104,17 @@ class Queue:
         """Whether a batch waits that cannot grow any more."""
         return any(_is_full(lane, waiting) for lane, waiting in self._lanes.items())
 
+    @property
+    def oldest(self) -> float:
+        """When the request that waits longest arrived; infinite where none waits."""
+        arrivals = [
+            piece.pending.arrived
+            for waiting in self._lanes.values()
+            for piece in waiting.pieces
+            if not piece.pending.settled
+        ]
+        return min(arrivals, default=inf)
+
     def take(self, now: float, *, full: bool = False) -> Batch | None:
         """The next batch that is due, or None; with `full` only one that cannot grow any more.
 

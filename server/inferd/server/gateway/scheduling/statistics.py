@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
+
+from inferd.core.telemetry.metrics import SECONDS
 
 MOST_RESPONSES = 64
 """Indices of answers that are counted apart: whatever a model yields, its counts stay small."""
+
+
+def _buckets() -> list[int]:
+    return [0] * (len(SECONDS) + 1)
 
 
 @dataclass(slots=True)
@@ -59,7 +66,8 @@ class Statistics:
 
     `inference_count` counts rows, `execution_count` batches. Durations count requests: each
     request bears the whole time of the batches it was part of, as Triton counts it.
-    `last_inference` is in milliseconds since the epoch.
+    `last_inference` is in milliseconds since the epoch. Buckets count answered requests by time, up
+    to each of `metrics.SECONDS` and longer.
     """
 
     inference_count: int = 0
@@ -72,6 +80,21 @@ class Statistics:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
+    cancelled: int = 0
+    """Requests whose callers left before the answer."""
+    errors: dict[str, int] = field(default_factory=dict)
+    """Requests that got an error, by its reason."""
+    received: int = 0
+    """Bytes of input that were executed."""
+    sent: int = 0
+    """Bytes of output that came of it."""
+    total_buckets: list[int] = field(default_factory=_buckets)
+    queue_buckets: list[int] = field(default_factory=_buckets)
+    input_buckets: list[int] = field(default_factory=_buckets)
+    infer_buckets: list[int] = field(default_factory=_buckets)
+    output_buckets: list[int] = field(default_factory=_buckets)
+    exemplar: tuple[str, float, float] | None = None
+    """The last traced request that was answered: trace id, seconds it took, when, since the epoch."""
     responses: list[ResponseStatistics] = field(default_factory=list)
 
     def executed(self, rows: int, durations: tuple[int, int, int], epoch_ms: int) -> None:
@@ -96,6 +119,12 @@ class Statistics:
         self.compute_infer.add(durations[1], requests)
         self.compute_output.add(durations[2], requests)
 
+    def computed(self, requests: int, durations: tuple[int, int, int]) -> None:
+        """Sort answered requests into buckets by the nanoseconds of input, inference, output."""
+        self.input_buckets[bisect_left(SECONDS, durations[0] / 1e9)] += requests
+        self.infer_buckets[bisect_left(SECONDS, durations[1] / 1e9)] += requests
+        self.output_buckets[bisect_left(SECONDS, durations[2] / 1e9)] += requests
+
     def response(self, index: int) -> ResponseStatistics:
         """What is counted of the answers of this index, those beyond `MOST_RESPONSES` together."""
         index = min(index, MOST_RESPONSES - 1)
@@ -103,6 +132,7 @@ class Statistics:
             self.responses.append(ResponseStatistics())
         return self.responses[index]
 
-    def failed(self, ns: int) -> None:
-        """Count one request that got an error."""
+    def failed(self, ns: int, reason: str) -> None:
+        """Count one request that got an error with this reason."""
         self.fail.add(ns)
+        self.errors[reason] = self.errors.get(reason, 0) + 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from inferd.core.telemetry.metrics import SECONDS
 from inferd.server.gateway.scheduling.instance import Completed
 from inferd.server.gateway.scheduling.pending import Pending, Piece
 from inferd.server.gateway.scheduling.statistics import Statistics
@@ -24,6 +26,7 @@ def share(durations: tuple[int, int, int], rows: int, of: int) -> tuple[int, int
 class Tally:
     """What one batch adds to the statistics, gathered outside the lock. Times in seconds."""
 
+    statistics: Statistics
     requests: int = 0
     total: float = 0.0
     queued: float = 0.0
@@ -50,16 +53,31 @@ class Tally:
             return
         pending.settled = True
         self.split.append(pending.durations)
-        self.total += now - pending.arrived
-        self.queued += pending.taken - pending.arrived
+        self.timed(pending, now)
 
-    def add_to(self, statistics: Statistics, durations: tuple[int, int, int]) -> None:
+    def timed(self, pending: Pending, now: float) -> None:
+        """Note how long an answered request took and waited.
+
+        Buckets of the statistics are counted here, where answers are: without the lock, which
+        nobody else needs to change them.
+        """
+        total, queued = now - pending.arrived, pending.taken - pending.arrived
+        self.total += total
+        self.queued += queued
+        statistics = self.statistics
+        statistics.total_buckets[bisect_left(SECONDS, total)] += 1
+        statistics.queue_buckets[bisect_left(SECONDS, queued)] += 1
+
+    def count(self, durations: tuple[int, int, int]) -> None:
         """Count the answered requests; `durations` are those of this batch in nanoseconds."""
+        statistics = self.statistics
         count = self.requests
         if not count and not self.split:
             return
         spent = [count * each for each in durations]
+        statistics.computed(count, durations)
         for split in self.split:
+            statistics.computed(1, split)
             spent = [a + b for a, b in zip(spent, split, strict=True)]
         statistics.succeeded(
             count + len(self.split),

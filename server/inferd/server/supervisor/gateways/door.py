@@ -42,7 +42,7 @@ class ListenError(RuntimeError):
     """The gateway cannot listen at the address; the message says why."""
 
 
-class DoorEvents(Protocol):
+class GatewayEvents(Protocol):
     """Who hears of a gateway."""
 
     def gateway_up(self, gateway: Door) -> None:
@@ -53,6 +53,13 @@ class DoorEvents(Protocol):
 
     def gateway_said(self, gateway: Door, message: FromGateway) -> None:
         """It sent something else than how its listening went."""
+
+
+class DoorEvents(GatewayEvents, Protocol):
+    """And who counts its deaths."""
+
+    def gateway_lost(self, gateway: Door) -> None:
+        """Its process is gone unasked; another one will be started."""
 
 
 class Door:
@@ -222,6 +229,7 @@ class Door:
             chance=self._chance(),
             policy=self._policy,
         )
+        self._events.gateway_lost(self)
         _log.error("gateway lost", name=self.name, how=how, restart_in=round(restart.delay, 3))
         self._set_timer(restart.delay, self._spawn)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
 import msgspec
 
@@ -19,7 +19,9 @@ from inferd.core.link.messages import (
     Settle,
     Settled,
     StartGateway,
+    StateReport,
     ToGateway,
+    VersionMemory,
 )
 from inferd.core.telemetry.counts import Counts
 from inferd.core.telemetry.logs import get_logger
@@ -28,12 +30,13 @@ from inferd.server.supervisor.gateways.door import (
     ADVICE,
     HTTP_ADVICE,
     Door,
-    DoorEvents,
+    GatewayEvents,
     ListenError,
 )
 from inferd.server.supervisor.gateways.port import is_free
 from inferd.server.supervisor.gateways.roll_call import RollCall
 from inferd.server.supervisor.gateways.rounds import Rounds
+from inferd.server.supervisor.incidents import Incidents
 from inferd.server.supervisor.replicas.restart import RestartPolicy
 
 FOLLOW_BOUND = 30.0
@@ -41,6 +44,9 @@ FOLLOW_BOUND = 30.0
 
 COUNTS_BOUND = 1.0
 """Seconds in which a gateway reports its counts; afterwards its last report has to do."""
+
+MEMORY_PART = 512
+"""Versions whose memory goes into one message."""
 
 _log = get_logger(__name__)
 
@@ -52,14 +58,19 @@ class Doors:
         self,
         start: StartGateway,
         command: Sequence[str],
-        events: DoorEvents,
+        events: GatewayEvents,
         *,
         number: int = 1,
         policy: RestartPolicy | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
+        incidents: Incidents | None = None,
+        memory: Callable[[], Awaitable[Sequence[VersionMemory]]] | None = None,
     ) -> None:
-        """`command` starts one gateway, `number` how many there are to be."""
+        """`command` starts one gateway, `number` how many there are to be.
+
+        `memory` finds out what versions take, in about as much time as counts may.
+        """
         several = number > 1
         start = msgspec.structs.replace(start, share_port=several)
         names = [f"gateway-{each}" for each in range(1, number + 1)] if several else ["gateway"]
@@ -78,9 +89,17 @@ class Doors:
             for name in names
         )
         self._roll = RollCall[Door]()
-        self._census = Census()
+        self._incidents = incidents or Incidents()
+        for name in names:
+            self._incidents.gateway_expected(name)
+        self.census = Census()
+        """What they told the last time that they were asked."""
+        self._memory = memory
         self._reports = Rounds[Door](self._have_report)
         self._asking: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Door]:
+        return iter(self._doors)
 
     def __len__(self) -> int:
         """How many there are to be."""
@@ -129,7 +148,7 @@ class Doors:
         Exact, up to what gateways had counted and not reported when they died.
         """
         await self._reports.join(door for door in self.up if door is not without)
-        return self._census.total(without)
+        return self.census.total(without)
 
     async def drain(self, grace: float) -> None:
         """Have all answer what they hold within `grace` seconds and end; reaped after."""
@@ -153,9 +172,13 @@ class Doors:
 
     def gateway_down(self, gateway: Door) -> None:
         """One is gone: nobody waits for its answers any more, and its counts are kept."""
-        self._census.left(gateway)
+        self.census.left(gateway)
         self._roll.gone(gateway)
         self._events.gateway_down(gateway)
+
+    def gateway_lost(self, gateway: Door) -> None:
+        """One ended unasked."""
+        self._incidents.gateway_restarted(gateway.name)
 
     def gateway_said(self, gateway: Door, message: FromGateway) -> None:
         """One sent a message."""
@@ -163,7 +186,9 @@ class Doors:
             case Settled(number):
                 self._roll.answered(gateway, number)
             case CountsReport(counts):
-                self._census.reported(gateway, counts)
+                self.census.reported(gateway, counts)
+            case StateReport():
+                self.census.fares(gateway, message)
             case AskCounts(ask):
                 self._start(self._tell_counts(gateway, gateway.answer(), ask))
             case _:
@@ -174,15 +199,28 @@ class Doors:
         asked = [door for door in self.up if door in doors]
         for door in await self._roll.call(asked, _ask_to_report, COUNTS_BOUND):
             _log.warning("gateway does not report its counts; its last ones stand", name=door.name)
+            self._incidents.unanswered(door.name)
 
     async def _tell_counts(
         self, gateway: Door, answer: Callable[[ToGateway], None], ask: int
     ) -> None:
-        counts = await self.counts(without=gateway)
+        counts, memory = await asyncio.gather(self.counts(without=gateway), self._memory_taken())
         *parts, end = *counts.parts(), ()
         for part in parts:
             answer(OtherCounts(ask, part, last=False))
-        answer(OtherCounts(ask, end, last=True))
+        while len(memory) > MEMORY_PART:
+            answer(OtherCounts(ask, (), last=False, memory=memory[:MEMORY_PART]))
+            memory = memory[MEMORY_PART:]
+        answer(OtherCounts(ask, end, last=True, memory=memory))
+
+    async def _memory_taken(self) -> tuple[VersionMemory, ...]:
+        if self._memory is None:
+            return ()
+        try:
+            return tuple(await self._memory())
+        except Exception:  # whatever it was: whoever asks is owed the counts
+            _log.exception("the memory of models cannot be told")
+            return ()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from inferd.server.supervisor.resources.nvml import NvmlUnavailable, opened
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -73,16 +75,7 @@ def _own_cgroups() -> list[Path]:
 def _nvml_count() -> int:
     """GPUs of this machine; 0 without NVIDIA's driver or its Python binding."""
     try:
-        import pynvml  # noqa: PLC0415 - a server without GPUs need not have it
-    except ImportError:
+        with opened() as nvml:
+            return nvml.count()
+    except NvmlUnavailable:
         return 0
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0
-    try:
-        return int(pynvml.nvmlDeviceGetCount())
-    except pynvml.NVMLError:
-        return 0
-    finally:
-        pynvml.nvmlShutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from inferd.server.supervisor.incidents import Cause
 from inferd.server.supervisor.replicas.restart import History, RestartPolicy, after_death
 
 STOP_BOUND = 5.0
@@ -61,9 +62,10 @@ class LinkLost:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The process ended, `how` for people."""
+    """The process ended, `how` for people and `cause` for those who count."""
 
     how: str
+    cause: Cause = "exit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,16 @@ Action = Spawn | Kill | AskToStop | WakeAt
 
 
 class Instance:
-    """One worker through all its deaths. `reason` says why it does not serve, if it does not."""
+    """One worker through all its deaths.
+
+    `reason` says why it does not serve, if it does not, and `cause` what it was lost by the last time.
+    """
 
     def __init__(self, *, load_timeout: float, policy: RestartPolicy) -> None:
         """`load_timeout` is in seconds."""
         self.phase = Phase.NEW
         self.reason = ""
+        self.cause: Cause = "exit"
         self.crash_looping = False
         self._load_timeout = load_timeout
         self._policy = policy
@@ -120,7 +126,8 @@ class Instance:
         self._served = False
         self._since = 0.0
         self._refusal: str | None = None
-        self._cause = ""
+        self._why = ""
+        self._late = False
 
     def handle(self, event: Event, *, now: float, chance: float = 0.0) -> list[Action]:
         """What to do about an event at `now`; `chance`, from 0 to 1, spreads restarts."""
@@ -142,7 +149,8 @@ class Instance:
             case LinkLost() if self.phase in {Phase.LOADED, Phase.ATTACHED}:
                 # Dead already, most likely; if not, nothing can reach it any more.
                 return [Kill()]
-            case Died(how):
+            case Died(how, cause):
+                self.cause = "timeout" if self._late else cause
                 return self._died(how, now, chance)
             case Alarm():
                 return self._alarm(now)
@@ -151,9 +159,9 @@ class Instance:
         return []
 
     def _start(self, now: float) -> list[Action]:
-        self.phase, self._refusal = Phase.LOADING, None
+        self.phase, self._refusal, self._late = Phase.LOADING, None, False
         if self._served:
-            self.reason = f"{self._cause}, loading again"
+            self.reason = f"{self._why}, loading again"
         return [Spawn(), WakeAt(now + self._load_timeout)]
 
     def _died(self, how: str, now: float, chance: float) -> list[Action]:
@@ -175,8 +183,8 @@ class Instance:
         )
         self.phase, self.crash_looping = Phase.WAITING, restart.crash_looping
         loop = "crash-looping: " if restart.crash_looping else ""
-        self._cause = f"{loop}{why}"
-        self.reason = f"{self._cause}, restarting in {restart.delay:.1f} s"
+        self._why = f"{loop}{why}"
+        self.reason = f"{self._why}, restarting in {restart.delay:.1f} s"
         return [WakeAt(restart.at)]
 
     def _alarm(self, now: float) -> list[Action]:
@@ -184,6 +192,7 @@ class Instance:
             return self._start(now)
         if self.phase is Phase.LOADING:
             if self._refusal is None:
+                self._late = True
                 self._refusal = f"loading took longer than {self._load_timeout:g} s"
             return [Kill(), WakeAt(None)]
         if self.phase is Phase.STOPPING:

@@ -13,6 +13,7 @@ from inferd.core.link.messages import (
     Loaded,
     LoadingFailed,
     LoadModel,
+    MemoryReport,
     ModelSource,
     OpenLink,
     Pinning,
@@ -20,23 +21,28 @@ from inferd.core.link.messages import (
     ToWorker,
 )
 from inferd.core.telemetry.logs import get_logger
+from inferd.server.supervisor.incidents import Incidents
 from inferd.server.supervisor.replicas import instance as life
 from inferd.server.supervisor.replicas.instance import Instance, Phase
 from inferd.server.supervisor.replicas.process import ChildProcess, Exit
 from inferd.server.supervisor.replicas.restart import RestartPolicy
 
 _log = get_logger(__name__)
+_printed = get_logger("inferd.output")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerTerms:
-    """How workers are run: the command that starts one, times in seconds, and where time is from."""
+    """How workers are run: the command that starts one, times in seconds, where time is from, and who
+    is told what befalls them.
+    """
 
     command: Sequence[str]
     load_timeout: float
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     clock: Clock = field(default_factory=SystemClock)
     chance: Callable[[], float] = random.random
+    incidents: Incidents = field(default_factory=Incidents)
 
 
 class Replica:
@@ -59,6 +65,8 @@ class Replica:
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once it has loaded for the first time, or failed to."""
         self.stopped = asyncio.Event()
+        self.memory: MemoryReport | None = None
+        """What torch holds of its GPU, as its process last said; always None on a CPU."""
         self._source = source
         self._terms = terms
         self._accepts = accepts
@@ -67,6 +75,9 @@ class Replica:
         self._process: ChildProcess[ToWorker, FromWorker] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._log = _log.bind(model=source.name, version=source.version, device=pinning.device)
+        self._printed = _printed.bind(
+            dataset="inferd.output", model=source.name, version=source.version
+        )
 
     @property
     def phase(self) -> Phase:
@@ -119,8 +130,12 @@ class Replica:
         now, chance = self._terms.clock.monotonic(), self._terms.chance()
         for action in self._life.handle(event, now=now, chance=chance):
             self._perform(action)
+        incidents, name, version = self._terms.incidents, self._source.name, self._source.version
         if self.phase is Phase.WAITING and before is not Phase.WAITING:
             self._log.warning("worker lost", reason=self.reason)
+            incidents.worker_restarted(name, version, self._life.cause)
+        if self.phase is Phase.FAILED and before is not Phase.FAILED:
+            incidents.load_failed(name, version)
         if not self.settled.done() and self.phase not in {Phase.NEW, Phase.LOADING}:
             self.settled.set_result(None)
         if self.phase is Phase.STOPPED:
@@ -152,7 +167,11 @@ class Replica:
     def _spawn(self) -> None:
         try:
             self._process = ChildProcess.spawn(
-                self._terms.command, FromWorker, on_message=self._said, on_exit=self._died
+                self._terms.command,
+                FromWorker,
+                on_message=self._said,
+                on_exit=self._died,
+                printed=self._printed,
             )
         except OSError as error:
             # As if it had died at once, but not while this event is being handled. Clients read
@@ -172,10 +191,15 @@ class Replica:
                         self._process.kill()
                     return
                 self._log.info("model loaded", worker=self.pid, seconds=round(message.seconds, 3))
+                source = self._source
+                self._terms.incidents.model_loaded(source.name, source.version, message.seconds)
                 self._handle(life.ModelLoaded())
             case LoadingFailed(reason):
                 self._handle(life.ModelRefused(reason))
+            case MemoryReport():
+                self.memory = message
 
     def _died(self, ended: Exit) -> None:
         self._process = None
-        self._handle(life.Died(str(ended)))
+        self.memory = None
+        self._handle(life.Died(str(ended), "exit" if ended.signal is None else "signal"))

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -14,7 +15,9 @@ from inferd.server.gateway.rpc.aio.handover import Handover
 from inferd.server.gateway.rpc.aio.unary import END_OF_STREAM, end, monotonic_deadline
 from inferd.server.gateway.rpc.call import Metadata, Stream
 from inferd.server.gateway.rpc.faults import unexpected
+from inferd.server.gateway.rpc.record import CallRecord
 from inferd.wire.errors import ServingError
+from inferd.wire.status import code_of
 
 OnMessage = Callable[[bytes | None], None]
 
@@ -25,8 +28,10 @@ _WELL = object()
 class AioStreamCall:
     """One coroutine writes what is to be sent, in order; another reads what is asked for."""
 
-    def __init__(self, context: Any, method: str, handover: Handover) -> None:
+    def __init__(self, context: Any, method: str, handover: Handover, record: CallRecord) -> None:
         """`context` is grpc.aio's, of a call that has just come."""
+        self._arrived = monotonic()
+        self._record = record
         self.method = method
         self.metadata: Metadata = context.invocation_metadata()
         self.deadline = monotonic_deadline(context)
@@ -73,10 +78,15 @@ class AioStreamCall:
                 if self.on_sent is not None:
                     self.on_sent()
         except BaseException:  # the caller is gone, its deadline has passed or the server ends
+            self._record.failed(monotonic() - self._arrived, "CANCELLED")
             self._leave()
             raise
+        seconds = monotonic() - self._arrived
         if isinstance(self._status, ServingError):
+            self._record.failed(seconds, code_of(self._status).name)
             await end(self._context, self._status)
+        else:
+            self._record.answered(seconds)
 
     def _end(self, status: object) -> None:
         with self._lock:
@@ -142,7 +152,7 @@ def stream_handler(path: str, method: Stream, handover: Handover) -> Any:
     """What grpc.aio is to do with a call of this method."""
 
     async def serve(_: object, context: Any) -> None:
-        call = AioStreamCall(context, path, handover)
+        call = AioStreamCall(context, path, handover, method.record)
         try:
             method.handle(call)
         except ServingError as error:

@@ -13,6 +13,7 @@ import grpc
 from inferd.server.gateway.rpc.aio.handover import Handover
 from inferd.server.gateway.rpc.call import Metadata, Unary
 from inferd.server.gateway.rpc.faults import unexpected
+from inferd.server.gateway.rpc.record import CallRecord
 from inferd.wire.errors import InvalidRequest, ServingError
 from inferd.wire.status import code_of, message_of, trailers_of
 
@@ -24,17 +25,23 @@ class AioUnaryCall:
 
     __slots__ = (
         "_answer",
+        "_arrived",
         "_gone",
         "_handover",
         "_on_cancel",
+        "_record",
         "deadline",
         "metadata",
         "method",
         "payload",
     )
 
-    def __init__(self, context: Any, method: str, payload: bytes, handover: Handover) -> None:
+    def __init__(
+        self, context: Any, method: str, payload: bytes, handover: Handover, record: CallRecord
+    ) -> None:
         """`context` is grpc.aio's, of a call whose message has come."""
+        self._arrived = monotonic()
+        self._record = record
         self.method = method
         self.metadata: Metadata = context.invocation_metadata()
         self.payload = payload
@@ -71,6 +78,7 @@ class AioUnaryCall:
             return await self._answer
         except asyncio.CancelledError:  # the caller is gone, or its deadline has passed
             self._gone = True
+            self._record.failed(monotonic() - self._arrived, "CANCELLED")
             self._tell()
             raise
 
@@ -81,8 +89,14 @@ class AioUnaryCall:
             on_cancel()
 
     def _settle(self, answer: bytes | ServingError) -> None:
-        if not self._answer.done():
-            self._answer.set_result(answer)
+        if self._answer.done():
+            return
+        self._answer.set_result(answer)
+        seconds = monotonic() - self._arrived
+        if isinstance(answer, ServingError):
+            self._record.failed(seconds, code_of(answer).name)
+        else:
+            self._record.answered(seconds)
 
 
 def unary_handler(path: str, method: Unary, handover: Handover) -> Any:
@@ -98,7 +112,7 @@ def unary_handler(path: str, method: Unary, handover: Handover) -> Any:
             missing = InvalidRequest("the call ended without a message", reason="NO_MESSAGE")
             await end(context, missing)
             return b""
-        call = AioUnaryCall(context, path, payload, handover)
+        call = AioUnaryCall(context, path, payload, handover, method.record)
         try:
             method.handle(call)
         except ServingError as error:

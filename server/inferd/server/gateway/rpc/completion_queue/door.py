@@ -55,7 +55,7 @@ class CompletionQueueDoor:
             path.encode(): method for path, method in methods.items() if isinstance(method, Stream)
         }
         self._unary = {
-            path.encode(): (path, method.handle)
+            path.encode(): (path, method.handle, method.record)
             for path, method in methods.items()
             if isinstance(method, Unary)
         }
@@ -145,7 +145,7 @@ class CompletionQueueDoor:
         if unary is not None:
             QueuedUnaryCall(event, *unary)
         elif (method := self._streams.get(path)) is not None:
-            stream = QueuedStreamCall(event, path.decode())
+            stream = QueuedStreamCall(event, path.decode(), method.record)
             try:
                 method.handle(stream)
             except Exception as error:

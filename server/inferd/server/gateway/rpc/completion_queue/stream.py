@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from inferd.server.gateway.rpc.call import Metadata
 from inferd.server.gateway.rpc.completion_queue.core import cygrpc
 from inferd.server.gateway.rpc.completion_queue.unary import (
+    CANCELLED,
     ignore,
     monotonic_deadline,
     status_operation,
 )
 from inferd.server.gateway.rpc.faults import unexpected
+from inferd.server.gateway.rpc.record import CallRecord
 from inferd.wire.errors import ServingError
+from inferd.wire.status import code_of
 
 _NO_FLAGS = 0
 
@@ -23,8 +27,10 @@ _NO_FLAGS = 0
 class QueuedStreamCall:
     """Sends one message at a time, as the C core demands, and keeps the others in order."""
 
-    def __init__(self, event: Any, method: str) -> None:
+    def __init__(self, event: Any, method: str, record: CallRecord) -> None:
         """`event` announces the call; messages come when they are asked for."""
+        self._arrived = monotonic()
+        self._record = record
         self.method = method
         self.metadata: Metadata = event.invocation_metadata
         self.deadline = monotonic_deadline(event.call_details.deadline)
@@ -65,17 +71,23 @@ class QueuedStreamCall:
 
     def finish(self) -> None:
         """End the call well, after everything sent."""
-        self._end(cygrpc.SendStatusFromServerOperation((), cygrpc.StatusCode.ok, b"", _NO_FLAGS))
+        status = cygrpc.SendStatusFromServerOperation((), cygrpc.StatusCode.ok, b"", _NO_FLAGS)
+        if self._end(status):
+            self._record.answered(monotonic() - self._arrived)
 
     def fail(self, error: ServingError) -> None:
         """End the call with an error, after everything sent."""
-        self._end(status_operation(error))
+        if self._end(status_operation(error)):
+            self._record.failed(monotonic() - self._arrived, code_of(error).name)
 
-    def _end(self, status: Any) -> None:
+    def _end(self, status: Any) -> bool:
+        """Whether this is what the call ends with."""
         with self._lock:
-            if not self._over and self._status is None:
-                self._status = status
-                self._advance()
+            if self._over or self._status is not None:
+                return False
+            self._status = status
+            self._advance()
+            return True
 
     def _advance(self) -> None:
         """With the lock held: hand the core what comes next, if it is done with the last."""
@@ -104,8 +116,11 @@ class QueuedStreamCall:
 
     def _on_close(self, event: Any) -> None:
         with self._lock:
+            unanswered = self._status is None
             self._over = True
             self._outbox.clear()
+        if unanswered:
+            self._record.failed(monotonic() - self._arrived, CANCELLED)
         on_cancel, self.on_cancel = self.on_cancel, None
         if on_cancel is not None and event.batch_operations[0].cancelled():
             on_cancel()

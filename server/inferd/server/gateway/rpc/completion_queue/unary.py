@@ -10,12 +10,14 @@ from typing import Any
 from inferd.server.gateway.rpc.call import Metadata
 from inferd.server.gateway.rpc.completion_queue.core import cygrpc
 from inferd.server.gateway.rpc.faults import unexpected
+from inferd.server.gateway.rpc.record import CallRecord
 from inferd.wire.errors import InvalidRequest, ServingError
 from inferd.wire.status import code_of, message_of, trailers_of
 
 _NO_FLAGS = 0
 _NEVER = 9e9
 """The year 2255: the core says "no deadline" with the last moment that fits into its nanoseconds."""
+CANCELLED = "CANCELLED"
 _OK = cygrpc.StatusCode.ok
 
 # Bound once: looked up in the module four times a request they would cost half a microsecond.
@@ -37,9 +39,11 @@ class QueuedUnaryCall:
     """
 
     __slots__ = (
+        "_arrived",
         "_call",
         "_handle",
         "_on_cancel",
+        "_record",
         "_watched",
         "deadline",
         "metadata",
@@ -47,13 +51,21 @@ class QueuedUnaryCall:
         "payload",
     )
 
-    def __init__(self, event: Any, method: str, handle: Callable[[QueuedUnaryCall], None]) -> None:
+    def __init__(
+        self,
+        event: Any,
+        method: str,
+        handle: Callable[[QueuedUnaryCall], None],
+        record: CallRecord,
+    ) -> None:
         """`event` announces the call; the message is still to come."""
+        self._arrived = monotonic()
         self.method = method
         self.metadata: Metadata = event.invocation_metadata
         self.payload = b""
         self.deadline = monotonic_deadline(event.call_details.deadline)
         self._handle = handle
+        self._record = record
         self._watched = False
         self._on_cancel: Callable[[], None] | None = None
         self._call = event.call
@@ -85,6 +97,7 @@ class QueuedUnaryCall:
                 ReceiveClose(_NO_FLAGS),
             )
         self._call.start_server_batch(operations, ignore)
+        self._record.answered(monotonic() - self._arrived)
 
     def fail(self, error: ServingError) -> None:
         """Answer with an error."""
@@ -94,6 +107,7 @@ class QueuedUnaryCall:
         if not self._watched:
             operations.append(ReceiveClose(_NO_FLAGS))
         self._call.start_server_batch(tuple(operations), ignore)
+        self._record.failed(monotonic() - self._arrived, code_of(error).name)
 
     def _on_message(self, event: Any) -> None:
         payload = event.batch_operations[0].message()
@@ -113,6 +127,7 @@ class QueuedUnaryCall:
         # Taken before it is looked at: an answer from another thread clears it at any moment.
         on_cancel, self._on_cancel = self._on_cancel, None
         if on_cancel is not None and event.batch_operations[0].cancelled():
+            self._record.failed(monotonic() - self._arrived, CANCELLED)
             on_cancel()
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inferd.core.link.messages import Pinning, ResponseCounts, Spent, VersionCounts
+from inferd.core.link.messages import (
+    MemoryUsage,
+    Pinning,
+    ResponseCounts,
+    Spent,
+    VersionCounts,
+)
 from inferd.protos.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 from inferd.protos.oip_pb2 import (
     InferBatchStatistics,
@@ -74,8 +80,8 @@ def config_of(info: DeploymentInfo) -> ModelConfig:
     return config
 
 
-def statistics_of(counts: VersionCounts) -> ModelStatistics:
-    """The counts of one version; durations in nanoseconds."""
+def statistics_of(counts: VersionCounts, memory: Iterable[MemoryUsage] = ()) -> ModelStatistics:
+    """The counts of one version, durations in nanoseconds, and the memory that it takes."""
     report = ModelStatistics(
         name=counts.model,
         version=str(counts.version),
@@ -95,6 +101,8 @@ def statistics_of(counts: VersionCounts) -> ModelStatistics:
                 compute_output=_duration(batch.compute_output),
             )
         )
+    for usage in memory:
+        report.memory_usage.add(type=usage.kind, id=usage.device, byte_size=usage.nbytes)
     for index, response in enumerate(counts.responses):
         report.response_stats[str(index)].CopyFrom(_response(response))
     return report

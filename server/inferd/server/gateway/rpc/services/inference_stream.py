@@ -94,7 +94,7 @@ class InferenceStream(TurnKeeper):
         `later` has something done on another thread, when whoever asks for it has let go of its
         locks.
         """
-        self._call = call
+        self._call, self.method, self.metadata = call, call.method, call.metadata
         self._infer = infer
         self._left = left
         self._later = later

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from inferd.protos.oip_pb2 import ModelInferResponse, ModelStreamInferResponse
 from inferd.server.gateway.decoupled import DecoupledCall
+from inferd.server.gateway.rpc.call import Metadata
 from inferd.wire.answers import varint
 from inferd.wire.errors import InvalidRequest, ServingError
 from inferd.wire.requests import InferMessage
@@ -29,6 +30,9 @@ _FINAL, _NOT_FINAL = _mark(final=True), _mark(final=False)
 
 class TurnKeeper(ABC):
     """What a turn needs of its stream. Safe from any thread."""
+
+    method: str
+    metadata: Metadata
 
     @abstractmethod
     def settle(self, turn: Turn, answer: bytes, error: ServingError | None = None) -> None:
@@ -86,6 +90,16 @@ class Turn(DecoupledCall):
         self._gone = False
         self._on_cancel: Callable[[], None] | None = None
         self._proceed: Callable[[], None] | None = None
+
+    @property
+    def method(self) -> str:
+        """The path of the stream's method."""
+        return self._keeper.method
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the caller sent with the stream."""
+        return self._keeper.metadata
 
     def watch(self, on_cancel: Callable[[], None]) -> None:
         """Have `on_cancel` called when the caller leaves, or has left, this request unanswered.

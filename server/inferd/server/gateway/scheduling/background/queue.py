@@ -40,6 +40,11 @@ class BackgroundQueue:
         self.size += 1
         self._earliest_deadline = min(self._earliest_deadline, pending.deadline)
 
+    @property
+    def oldest(self) -> float:
+        """When the request that waits longest arrived; infinite where none waits."""
+        return min((pieces[0].pending.arrived for pieces in self._lanes.values()), default=inf)
+
     def take(self, now: float, *, rows: int = 0, executions: int = 1) -> Batch | None:
         """The next batch, of the lane whose head waits longest; None where nothing waits.
 

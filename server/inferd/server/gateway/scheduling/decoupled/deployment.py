@@ -60,6 +60,7 @@ class DecoupledDeployment(Deployment):
         pending = _pending_of(outcome)
         if pending.settled:
             return None
+        self.statistics.sent += sum([len(each) for each in outcome.outputs])
         goes_on = pending.answer(outcome.layout, outcome.outputs)
         pending.sent += 1
         return goes_on

@@ -57,6 +57,7 @@ class BulkStream:
         locks.
         """
         self._call = call
+        self.method, self.metadata = call.method, call.metadata
         self._infer = infer
         self._begin = begin
         self._left = left

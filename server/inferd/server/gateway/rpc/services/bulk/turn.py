@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from inferd.protos.v1.bulk_pb2 import Error
+from inferd.server.gateway.rpc.call import Metadata
 from inferd.wire.bulk import ERROR, WHOLE
 from inferd.wire.errors import ServingError
 from inferd.wire.status import code_of, message_of
@@ -13,6 +14,9 @@ from inferd.wire.status import code_of, message_of
 
 class Settling(Protocol):
     """The stream, as its chunks see it."""
+
+    method: str
+    metadata: Metadata
 
     def settle(self, turn: Turn, number: int, body: bytes) -> None:
         """An answer has come, a field of this number."""
@@ -40,6 +44,16 @@ class Turn:
         self.answer: tuple[int, bytes] | None = None
         self._gone = False
         self._on_cancel: Callable[[], None] | None = None
+
+    @property
+    def method(self) -> str:
+        """The path of the stream's method."""
+        return self._stream.method
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the caller sent with the stream."""
+        return self._stream.metadata
 
     def watch(self, on_cancel: Callable[[], None]) -> None:
         """Have `on_cancel` called when the caller leaves, or has left, this chunk unanswered.

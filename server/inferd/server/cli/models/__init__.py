@@ -1,0 +1,1 @@
+"""Where `inferd inspect` learns of models: from their files and from servers."""

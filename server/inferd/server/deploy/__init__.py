@@ -1,0 +1,1 @@
+"""Files with which other programs watch inferd: Prometheus, Grafana, compose, shippers of logs."""

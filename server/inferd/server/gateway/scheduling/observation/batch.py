@@ -1,0 +1,90 @@
+"""A batch with observed requests in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inferd.server.gateway.scheduling.observation.request import (
+    MOST_BATCHES,
+    Durations,
+    Observation,
+)
+from inferd.server.gateway.scheduling.queue import Batch
+from inferd.wire.errors import ServingError
+
+
+class ObservedBatch:
+    """A batch with observed requests in it. `links` are those that are traced, in the batch's order.
+
+    `span` is None where none of them is. `began` is when its steps did, where the worker said it.
+    """
+
+    __slots__ = (
+        "began",
+        "concluded",
+        "device",
+        "durations",
+        "error",
+        "id",
+        "instance",
+        "links",
+        "model",
+        "requests",
+        "rows",
+        "rows_at_once",
+        "span",
+        "taken",
+        "version",
+    )
+
+    def __init__(
+        self, batch: Batch, members: Sequence[Observation], instance: int, device: str, number: int
+    ) -> None:
+        """The instance's batch of this number."""
+        self.id = f"{instance}-{number}"
+        self.instance = instance
+        self.device = device
+        self.rows = batch.rows
+        self.rows_at_once = batch.step or batch.rows
+        self.requests = len({id(piece.pending) for piece in batch.pieces})
+        self.taken = batch.taken
+        self.concluded = 0.0
+        self.began: Durations | None = None
+        self.durations: Durations = (0, 0, 0)
+        self.error: ServingError | None = None
+        self.model, self.version = members[0].model, members[0].version
+        self.links = [each.trace for each in members if each.trace is not None]
+        first = self.links[0] if self.links else None
+        self.span = first.sink.span_of_batch(first) if first is not None else None
+        for each in members:
+            each.batch_count += 1
+            if len(each.batches) < MOST_BATCHES:
+                each.batches.append(self)
+
+    @property
+    def traceparent(self) -> str | None:
+        """What the worker is told."""
+        return self.span.traceparent if self.span is not None else None
+
+    def completed(self, now: float, durations: Durations, began: Durations | None) -> None:
+        """It ended well. Its requests are answered after this."""
+        self.durations, self.began = durations, began
+        self._end(now)
+
+    def failed(self, now: float, error: ServingError) -> None:
+        """It ended in an error."""
+        self.error = error
+        self._end(now)
+
+    def _end(self, now: float) -> None:
+        self.concluded = now
+        if self.links:
+            self.links[0].sink.put(self)
+
+
+def observe(batch: Batch, instance: int, device: str, number: int) -> ObservedBatch | None:
+    """The batch, if any of its requests is observed; asked only where its lane has such requests."""
+    observed = batch.lane.observed
+    found = [observed.get(piece.pending) for piece in batch.pieces]
+    members = list(dict.fromkeys([each for each in found if each is not None]))
+    return ObservedBatch(batch, members, instance, device, number) if members else None

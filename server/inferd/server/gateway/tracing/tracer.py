@@ -1,0 +1,95 @@
+"""Which requests are traced: as their callers have decided, else a share of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from inferd.server.gateway.scheduling.observation.batch import ObservedBatch
+from inferd.server.gateway.scheduling.observation.request import BatchSpan, Observation, Trace
+
+Headers = Iterable[tuple[str | bytes, str | bytes]]
+"""gRPC metadata or HTTP headers; names are lower-case."""
+
+_PARENT = frozenset({"traceparent", b"traceparent"})
+_STATE = frozenset({"tracestate", b"tracestate"})
+
+_MOST_PARENT, _MOST_STATE = 256, 1024
+"""Characters; a longer context is taken for none, a longer state is left away, as W3C allows."""
+
+_KNOWN = 256
+"""Contexts that are remembered: a stream has one for all its requests."""
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+class Tracer:
+    """Decides, and hands what is over to whoever writes spans. Safe from any thread."""
+
+    def __init__(
+        self,
+        share: float,
+        put: Callable[[Observation | ObservedBatch], None],
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """Traced is `share` of the requests that come without a context; `put` must not block."""
+        self.put = put
+        self._share = share
+        self._chance = chance
+        self._ids = RandomIdGenerator()
+
+    def decide(self, headers: Headers) -> Trace | None:
+        """The trace of a request that came with these; None for one that is not traced."""
+        for key, value in headers:
+            if key in _PARENT:
+                parent = _context(_text(value), _state(headers))
+                if parent is None:
+                    break
+                return self._trace(parent) if parent.trace_flags.sampled else None
+        return self._trace(None) if self._chance() < self._share else None
+
+    def span_of_batch(self, first: Trace) -> BatchSpan:
+        """The span of a batch whose first traced request is this one."""
+        new = self._ids.generate_span_id
+        part, span = new(), new()
+        context = SpanContext(first.trace_id, span, is_remote=False, trace_flags=_SAMPLED)
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier, set_span_in_context(NonRecordingSpan(context), Context()))
+        return BatchSpan(first.trace_id, part, span, carrier["traceparent"])
+
+    def _trace(self, parent: SpanContext | None) -> Trace:
+        trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id
+        return Trace(trace_id, self._ids.generate_span_id(), parent, self)
+
+
+@lru_cache(_KNOWN)
+def _context(parent: str, state: tuple[str, ...]) -> SpanContext | None:
+    """The caller's context; None where it is none."""
+    if len(parent) > _MOST_PARENT:
+        return None
+    carrier = {"traceparent": [parent], "tracestate": list(state)}
+    context = get_current_span(_PROPAGATOR.extract(carrier, Context())).get_span_context()
+    return context if context.is_valid else None
+
+
+def _state(headers: Headers) -> tuple[str, ...]:
+    found = tuple(_text(value) for key, value in headers if key in _STATE)
+    return found if sum(map(len, found)) <= _MOST_STATE else ()
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")

@@ -1,0 +1,1 @@
+"""What operators look at: metrics, probes, status, on a port of their own."""

@@ -1,0 +1,1 @@
+"""What GPUs and processes use: read from the machine, added up per model version."""
