@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ if "grpc" not in sys.modules:  # else its core has been told already who reads i
 
 import grpc
 
+from support.collector import Collector
 from support.gateway import GatewayUnderTest
 
 
@@ -55,3 +57,33 @@ def channel(gateway: GatewayUnderTest) -> Iterator[grpc.Channel]:
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
     with grpc.insecure_channel(gateway.address, options) as made:
         yield made
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """A collector that gateways of this test export to."""
+    with Collector() as running:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.endpoint)
+        yield running
+
+
+@pytest.fixture
+def traced(
+    door: DoorChoice, collector: Collector
+) -> Callable[..., AbstractContextManager[tuple[GatewayUnderTest, grpc.Channel]]]:
+    """Starts a gateway that traces; once its context is left, the collector has everything."""
+
+    @contextmanager
+    def started(
+        share: float = 1.0, **settings: Any
+    ) -> Iterator[tuple[GatewayUnderTest, grpc.Channel]]:
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        with (
+            GatewayUnderTest(
+                door=door, tracing="otlp", trace_sampling=share, **settings
+            ) as gateway,
+            grpc.insecure_channel(gateway.address, options) as channel,
+        ):
+            yield gateway, channel
+
+    return started

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from itertools import pairwise
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
@@ -13,59 +12,11 @@ import pytest
 from inferd.core.link.messages import DoorChoice
 from inferd.protos.oip_pb2 import ModelInferRequest
 from support.calls import ROWS, begin, call, request, rows, values_of
-from support.collector import Collector, Span, names
-from support.conversation import Conversation
-from support.decoupled import asked, deploy
+from support.collector import CALLER, SAMPLED, TRACE, UNSAMPLED, Collector, check_whole, names
 from support.gateway import GatewayUnderTest
-from support.generating_worker import GeneratingWorker
-from support.http import ask as ask_http
 from support.link_worker import LinkWorker
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-CALLER = "00f067aa0ba902b7"
-SAMPLED = (("traceparent", f"00-{TRACE}-{CALLER}-01"),)
-UNSAMPLED = (("traceparent", f"00-{TRACE}-{CALLER}-00"),)
-
 Traced = Callable[..., AbstractContextManager[tuple[GatewayUnderTest, grpc.Channel]]]
-
-
-@pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    """A collector that gateways of this test export to."""
-    with Collector() as running:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.endpoint)
-        yield running
-
-
-@pytest.fixture
-def traced(door: DoorChoice, collector: Collector) -> Traced:
-    """Starts a gateway that traces; once its context is left, the collector has everything."""
-
-    @contextmanager
-    def started(
-        share: float = 1.0, **settings: Any
-    ) -> Iterator[tuple[GatewayUnderTest, grpc.Channel]]:
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-        with (
-            GatewayUnderTest(
-                door=door, tracing="otlp", trace_sampling=share, **settings
-            ) as gateway,
-            grpc.insecure_channel(gateway.address, options) as channel,
-        ):
-            yield gateway, channel
-
-    return started
-
-
-def check_whole(collector: Collector, root: Span, expected: list[str]) -> list[Span]:
-    """Its parts are these, one after another from its beginning to its end."""
-    parts = collector.below(root)
-    assert names(parts) == expected
-    assert abs(parts[0].start - root.start) < 1000  # the clock's fractions of a microsecond
-    assert abs(parts[-1].end - root.end) < 1000
-    for one, other in pairwise(parts):
-        assert abs(one.end - other.start) < 1000
-    return parts
 
 
 def test_a_request_is_one_trace(traced: Traced, collector: Collector) -> None:
@@ -250,58 +201,17 @@ def test_a_caller_that_leaves_is_seen(traced: Traced, collector: Collector) -> N
     assert batch.end > gone.end
 
 
-def test_each_request_of_a_stream_is_a_trace_part(traced: Traced, collector: Collector) -> None:
-    """Below the stream's caller, each with its own spans; many answers are events of theirs."""
-    with traced(0.0) as (gateway, channel):
+def test_a_collector_that_is_gone_stops_nobody(
+    door: DoorChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests are answered, and the gateway ends in time."""
+    with Collector() as collector:
+        endpoint = collector.endpoint
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    with (
+        GatewayUnderTest(door=door, tracing="otlp", trace_sampling=1.0) as gateway,
+        grpc.insecure_channel(gateway.address) as channel,
+    ):
         gateway.deploy("m", ROWS, [LinkWorker()])
-        deploy(gateway, GeneratingWorker())
-        stream = Conversation(channel, metadata=SAMPLED)
-        stream.send(rows([[1]], id="one"), rows([[2]], id="two"), rows([[2]], model="nobody"))
-        stream.send(asked("many", times=3), asked("breaks", times=1, fail=True))
-        stream.half_close()
-        assert len(stream.rest()) == 2 + 1 + 3 + 2
-        silent = Conversation(channel, metadata=UNSAMPLED)
-        silent.send(rows([[1]], id="silent"))
-        silent.half_close()
-        assert len(silent.rest()) == 1
-    roots = collector.roots()
-    assert {each.name for each in roots} == {"inference.GRPCInferenceService/ModelStreamInfer"}
-    assert {(each.trace, each.parent) for each in roots} == {(TRACE, CALLER)}
-    assert len(roots) == 5
-    for name in ("one", "two"):
-        check_whole(
-            collector, collector.root(request_id=name), ["admit", "queue", "batch", "answer"]
-        )
-    many = collector.root(request_id="many")
-    assert many.events == ("answer",) * 3
-    assert many.attributes["inferd.answers"] == 3
-    check_whole(collector, many, ["admit", "queue", "batch", "answer"])
-    assert collector.root(request_id="breaks").error == "MODEL_ERROR"
-    assert [each.error for each in collector.roots(model="nobody")] == ["MODEL_NOT_FOUND"]
-
-
-def test_over_http_the_header_counts(traced: Traced, collector: Collector) -> None:
-    """The span has the route and the status, and begins when the request is read."""
-    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}
-    with traced(0.0, http=True) as (gateway, _):
-        gateway.deploy("m", ROWS, [LinkWorker()])
-        for body in ({"inputs": [tensor]}, {"inputs": [{**tensor, "name": "z"}]}):
-            ask_http(gateway.http, "/v2/models/m/infer", body, dict(SAMPLED))
-        ask_http(gateway.http, "/v2/models/m/versions/1/infer", {"inputs": [tensor]}, dict(SAMPLED))
-        ask_http(gateway.http, "/v2/models/m/infer", {"inputs": [tensor]})
-        ask_http(gateway.http, "/v2/models/m/infer", {"inputs": [tensor]}, dict(UNSAMPLED))
-    well, wrong, named = collector.roots()
-    assert well.name == "POST /v2/models/{name}/infer"
-    assert (well.trace, well.parent) == (TRACE, CALLER)
-    assert well.attributes == {
-        "http.request.method": "POST",
-        "http.route": "/v2/models/{name}/infer",
-        "http.response.status_code": 200,
-        "inferd.model": "m",
-        "inferd.version": "1",
-        "inferd.rows": 1,
-    }
-    check_whole(collector, well, ["admit", "queue", "batch", "answer"])
-    assert wrong.attributes["http.response.status_code"] == 400
-    assert wrong.error == wrong.attributes["error.type"]
-    assert named.attributes["http.route"] == "/v2/models/{name}/versions/{version}/infer"
+        for n in range(100):
+            assert values_of(call(channel, rows([[n]]))) == [[n]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic_ns
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +130,23 @@ def test_times_come_from_the_device(link: GatewayEnd) -> None:
     link.send([x(64)])
     done = link.expect(BatchDone)
     assert all(0 < ns < 10**10 for ns in (done.input_ns, done.infer_ns, done.output_ns))
+
+
+def test_a_traced_batch_tells_when_its_steps_began(link: GatewayEnd) -> None:
+    """By the clock of the host, after it was sent, each after the one before; others tell nothing."""
+    link.run(x(64))
+    before = monotonic_ns()
+    link.send([x(64)], traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    done = link.expect(BatchDone)
+    assert done.began is not None
+    into, compute, out = done.began
+    assert before <= into
+    rounding = 2000  # events are told apart to half a microsecond
+    assert into + done.input_ns <= compute + rounding
+    assert compute + done.infer_ns <= out + rounding
+    assert out + done.output_ns <= monotonic_ns()
+    link.send([x(64)])
+    assert link.expect(BatchDone).began is None
 
 
 def test_outputs_that_do_not_fit_wait_on_the_device(link: GatewayEnd) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import grpc
@@ -19,6 +20,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CALLER = "00f067aa0ba902b7"
+SAMPLED = (("traceparent", f"00-{TRACE}-{CALLER}-01"),)
+UNSAMPLED = (("traceparent", f"00-{TRACE}-{CALLER}-00"),)
+"""What a caller sends whose span is traced, or is not."""
 
 SERVER = trace_pb2.Span.SPAN_KIND_SERVER
 
@@ -122,6 +129,17 @@ class Collector(TraceServiceServicer):
 def names(spans: Iterable[Span]) -> list[str]:
     """Their names."""
     return [each.name for each in spans]
+
+
+def check_whole(collector: Collector, root: Span, expected: list[str]) -> list[Span]:
+    """Its parts are these, one after another from its beginning to its end."""
+    parts = collector.below(root)
+    assert names(parts) == expected
+    assert abs(parts[0].start - root.start) < 1000  # the clock's fractions of a microsecond
+    assert abs(parts[-1].end - root.end) < 1000
+    for one, other in pairwise(parts):
+        assert abs(one.end - other.start) < 1000
+    return parts
 
 
 def _span(span: trace_pb2.Span, resource: dict[str, Any]) -> Span:

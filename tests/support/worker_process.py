@@ -151,6 +151,7 @@ class GatewayEnd:
         output_bytes: int = 1 << 16,
         datatypes: Sequence[str | None] = (),
         parameters: dict[str, ParameterValue] | None = None,
+        traceparent: str | None = None,
     ) -> RunBatch:
         """Write the inputs to a slot and order the batch. `datatypes` overrides those of numpy."""
         raws = [None if value is None else _raw(value) for value in inputs]
@@ -170,7 +171,15 @@ class GatewayEnd:
             slots.append(SlotTensor(datatype, value.shape, offset, len(raw)))
             offset += aligned(len(raw))
         self._batches += 1
-        batch = RunBatch(self._batches, 1, tuple(slots), offset, output_bytes, parameters)
+        batch = RunBatch(
+            self._batches,
+            1,
+            tuple(slots),
+            offset,
+            output_bytes,
+            parameters,
+            traceparent=traceparent,
+        )
         self.socket.send(batch)
         return batch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 
 from inferd.client import ServerTimings, connect, connect_async
 from support.server import Server
+
+PAGE = (Path(__file__).parents[3] / "docs" / "tracing.md").read_text()
 
 
 def check(timings: ServerTimings | None, within: float) -> None:
@@ -70,3 +73,24 @@ def test_predict_shows_it(examples: Server) -> None:
     refused = predict(examples, "textgen", "--input", '["a"]', "--timings")
     assert refused.returncode == 2
     assert "model 'textgen' gives many answers" in refused.stderr
+
+
+def test_the_documented_ways_work(examples: Server) -> None:
+    """The command of the page prints what it shows, its numbers aside, and its program runs."""
+    (command, shown) = re.findall(
+        r"```console\n\$ inferd predict (.*?)\n(.*?)\.\.\.", PAGE, re.DOTALL
+    )[0]
+    done = predict(examples, *command.split())
+    assert done.returncode == 0, done.stderr
+    pattern = re.sub(r"\d+(\\\.\d+)?", r"\\d+(\\.\\d+)?", re.escape(shown))
+    assert re.match(pattern, done.stdout), done.stdout
+    code = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
+    ran = subprocess.run(
+        [sys.executable, "-c", code.replace("127.0.0.1:8001", examples.address)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert len(ran.stdout.splitlines()) == 2

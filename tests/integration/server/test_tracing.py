@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Tracer
 
-from inferd.client import connect, connect_async
+from inferd.client import Client, connect, connect_async
 from support.collector import Collector, Span, names
 from support.http import ask
 from support.repository import write_code
@@ -68,6 +68,28 @@ def check_sum(whole: Span, parts: list[Span]) -> None:
     assert sum(each.ns for each in parts) == pytest.approx(whole.ns, rel=0.05)
 
 
+def call_in_every_way(server: Server, client: Client, tracer: Tracer) -> None:
+    """With a span, and without one."""
+    steady, twice = client.model("steady"), client.model("twice")
+    steady.infer(ROW)  # fetches the signature, and is nobody's
+    with tracer.start_as_current_span("called"):
+        steady.infer(ROW, request_id="called")
+    assert len(list(twice.stream(ROW))) == 2
+    with tracer.start_as_current_span("streamed"):
+        assert len(list(twice.stream(ROW))) == 2
+    with tracer.start_as_current_span("mapped"):
+        assert len(list(steady.map([ROW, ROW]))) == 2
+
+    async def call() -> None:
+        async with connect_async(server.address) as other:
+            model = other.model("steady")
+            await model.infer(ROW)
+            with tracer.start_as_current_span("awaited"):
+                await model.infer(ROW, request_id="awaited")
+
+    asyncio.run(call())
+
+
 def test_a_trace_goes_from_the_caller_to_the_worker(tmp_path: Path) -> None:
     """Each way of calling; its parts add up; without a span of the caller's nothing is traced."""
     told = tmp_path / "told"
@@ -93,24 +115,7 @@ def test_a_trace_goes_from_the_caller_to_the_worker(tmp_path: Path) -> None:
             Server(tmp_path, [models], *options, environment=variables) as server,
             connect(server.address) as client,
         ):
-            steady, twice = client.model("steady"), client.model("twice")
-            steady.infer(ROW)  # fetches the signature, and is nobody's
-            with tracer.start_as_current_span("called"):
-                steady.infer(ROW, request_id="called")
-            assert len(list(twice.stream(ROW))) == 2
-            with tracer.start_as_current_span("streamed"):
-                assert len(list(twice.stream(ROW))) == 2
-            with tracer.start_as_current_span("mapped"):
-                assert len(list(steady.map([ROW, ROW]))) == 2
-
-            async def call() -> None:
-                async with connect_async(server.address) as other:
-                    model = other.model("steady")
-                    await model.infer(ROW)
-                    with tracer.start_as_current_span("awaited"):
-                        await model.infer(ROW, request_id="awaited")
-
-            asyncio.run(call())
+            call_in_every_way(server, client, tracer)
     callers = {
         each.name: each for each in collector.spans if each.resource["service.name"] != "shop"
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 
 from opentelemetry.sdk.resources import Resource
@@ -117,3 +119,13 @@ def test_an_export_that_fails_is_not_the_last() -> None:
     writer.start()
     writer.close()
     assert kept.names == ["admit", "s/Infer"]
+
+
+def test_where_tracing_is_off_opentelemetry_is_not_there() -> None:
+    """Neither gateway, with both its doors, nor client imports it."""
+    code = (
+        "import sys, inferd.client, inferd.server.gateway.app, inferd.server.gateway.http.door\n"
+        "print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

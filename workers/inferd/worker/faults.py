@@ -10,6 +10,7 @@ import torch
 from inferd.core.link.messages import Fault
 from inferd.core.telemetry import logs
 from inferd.wire import errors
+from inferd.worker.runner.trace import current
 
 _log = logs.get_logger(__name__)
 
@@ -36,7 +37,8 @@ def model_fault(error: BaseException, model: str) -> Fault:
             f"model '{model}' ran out of memory on this batch; send fewer or smaller rows",
         )
     mark = secrets.token_hex(4)
-    _log.error("the model failed", model=model, error_id=mark, exc_info=error)
+    traced = {} if current.traceparent is None else {"traceparent": current.traceparent}
+    _log.error("the model failed", model=model, error_id=mark, exc_info=error, **traced)
     return Fault(
         errors.ModelFailed.reason,
         f"model '{model}' failed on this batch; the server's log tells why under error id {mark}",
