@@ -215,7 +215,7 @@ class Supervisor:
 
     def _open_operations(self) -> None:
         if self._settings.ops is not None:
-            observer = Observer(self._doors, self._library)
+            observer = Observer(self._doors, self._library, self._readings)
             try:
                 self._ops = self._operations.open(self._settings.ops, observer)
             except OpsListenError as error:

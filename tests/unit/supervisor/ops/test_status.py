@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
-from dataclasses import dataclass, field
-
 import msgspec
 import pytest
 
@@ -25,55 +21,24 @@ from inferd.server.supervisor.ops.status.look import Look, totals_of
 from inferd.server.supervisor.ops.status.tally import Tally
 from inferd.server.supervisor.ops.status.window import Window
 from inferd.server.supervisor.replicas.instance import Phase
+from inferd.server.supervisor.resources.gpus import GpuReading
+from inferd.server.supervisor.resources.processes import ProcessReading
+from inferd.server.supervisor.resources.resources import Reading
 
 GATEWAY, WORKER, SECOND = 71, 81, 82
 
 
-@dataclass
-class Process:
+def process(cpu_seconds: float, proportional: int | None = 200) -> ProcessReading:
     """A reading of one process."""
-
-    cpu_seconds: float
-    resident_bytes: int = 300
-    proportional_bytes: int | None = 200
+    return ProcessReading(1, cpu_seconds, 300, proportional, 5, 6)
 
 
-@dataclass
-class Gpu:
-    """A reading of one GPU."""
-
-    energy_joules: float | None
-    processes: dict[int, int]
-    index: int = 0
-    uuid: str = "GPU-1"
-    name: str = "a GPU"
-    utilization: float | None = 0.5
-    memory_used: int = 10
-    memory_total: int = 100
-    power_watts: float | None = 70.0
-    temperature: float | None = 40.0
-    lost: bool = False
-
-
-@dataclass
-class Reading:
-    """What a fake reader found."""
-
-    processes: dict[int, Process]
-    gpus: list[Gpu] = field(default_factory=list)
-
-
-@dataclass
-class Readings:
-    """A reader that tells what the test says, and remembers what it was asked for."""
-
-    reading: Reading
-    asked: Collection[int] = ()
-
-    def read(self, pids: Collection[int], /) -> Reading:
-        """What the test says."""
-        self.asked = pids
-        return self.reading
+def gpu(joules: float, *pids: int) -> GpuReading:
+    """A reading of a GPU that these processes hold memory on."""
+    return GpuReading(
+        0, "GPU-1", "a GPU", utilization=0.5, memory_used=10, memory_total=100, power_watts=70.0,
+        energy_joules=joules, temperature=40.0, processes=dict.fromkeys(pids, 64),
+    )  # fmt: skip
 
 
 class Seen(Observer):
@@ -81,6 +46,7 @@ class Seen(Observer):
 
     def __init__(self, *counts: VersionCounts) -> None:
         self.counts = counts
+        self.reading: Reading | None = None
         self.gateways = (GatewayView("gateway", up=True, pid=GATEWAY, lag=0.01),)
         self.workers = (
             WorkerView("m", 1, 0, "cpu", up=True, phase=Phase.ATTACHED, pid=WORKER),
@@ -98,11 +64,8 @@ class Seen(Observer):
             gateways=self.gateways,
             lag=0.0,
             seconds=0.001,
+            reading=self.reading,
         )  # fmt: skip
-
-    def pids(self) -> frozenset[int]:
-        """This process, as the supervisor, and the fake ones."""
-        return frozenset({os.getpid(), GATEWAY, WORKER})
 
     def addresses(self) -> dict[str, str | None]:
         """HTTP is off."""
@@ -125,11 +88,9 @@ def counts(answered: int, model: str = "m", version: int = 1) -> VersionCounts:
     )
 
 
-def look(seen: Seen, clock: ManualClock, **options: Readings) -> Look:
+def look(seen: Seen, clock: ManualClock) -> Look:
     """Somebody who looks at a server that is ready."""
-    return Look(
-        seen, Tally(Incidents()), not_ready=lambda: "", ops="127.0.0.1:2", clock=clock, **options
-    )
+    return Look(seen, Tally(Incidents()), not_ready=lambda: "", ops="127.0.0.1:2", clock=clock)
 
 
 def only(status: Status, model: str = "m") -> VersionStatus:
@@ -167,7 +128,7 @@ async def test_figures_are_over_the_window() -> None:
     assert only(found).figures.mean_seconds == pytest.approx(0.005)
     assert only(found).figures.p50_seconds == pytest.approx(0.00375)
     assert only(found, "n").figures.requests_per_second == 0.0
-    looking._window.note(looking._sample(seen.counts, await looking._read(())))
+    looking._window.note(looking._sample(seen.counts, None))
     clock.advance(60.0)
     seen.counts = (counts(110),)
     found = await looking.status()
@@ -202,7 +163,7 @@ async def test_a_version_is_described() -> None:
     assert status.server.addresses == Addresses(grpc="127.0.0.1:1", http=None, ops="127.0.0.1:2")
 
 
-async def test_without_a_reader_nothing_is_made_up() -> None:
+async def test_without_a_reading_nothing_is_made_up() -> None:
     """CPU, memory and power are unknown, not zero."""
     clock = ManualClock()
     looking = look(Seen(counts(5)), clock)
@@ -213,22 +174,21 @@ async def test_without_a_reader_nothing_is_made_up() -> None:
     assert (use.pid, use.cpu, use.memory_bytes) == (GATEWAY, None, None)
     used = only(found).consumption
     assert (used.cpu, used.memory_bytes, used.gpu_memory_bytes, used.watts) == (None,) * 4
+    assert (found.read_at, found.gpus) == (None, ())
 
 
 async def test_consumption_is_of_a_version_s_own_workers() -> None:
-    """CPU since the window began, shared memory divided, power of a GPU that nobody else is on."""
-    clock = ManualClock()
-    reader = Readings(Reading({WORKER: Process(1.0), GATEWAY: Process(2.0, 300, None)}))
-    gpu = Gpu(1000.0, {WORKER: 64})
-    looking = look(Seen(), clock, reader=reader)
-    reader.reading.gpus = [gpu]
-    looking._window = Window(looking._sample((), reader.reading))
-    reader.reading = Reading(
-        {WORKER: Process(3.0), GATEWAY: Process(2.5, 300, None)}, [Gpu(1500.0, {WORKER: 64})]
-    )
-    clock.advance(4.0)
+    """CPU between two readings, shared memory divided, power of a GPU that nobody else is on."""
+    clock, seen = ManualClock(100.0), Seen()
+    looking = look(seen, clock)
+    before = {WORKER: process(1.0), GATEWAY: process(2.0, None)}
+    looking._window = Window(looking._sample((), Reading((gpu(1000.0, WORKER),), before, 100.0)))
+    clock.advance(5.0)
+    # It was taken a second ago, for somebody else.
+    after = {WORKER: process(3.0), GATEWAY: process(2.5, None)}
+    seen.reading = Reading((gpu(1500.0, WORKER),), after, 104.0)
     found = await looking.status()
-    assert reader.asked == {os.getpid(), GATEWAY, WORKER}
+    assert (found.window, found.read_at) == (5.0, 4.0)
     used = only(found).consumption
     assert (used.cpu, used.memory_bytes, used.gpu_memory_bytes) == (0.5, 200, 64)
     assert used.watts == pytest.approx(125.0)
@@ -236,7 +196,7 @@ async def test_consumption_is_of_a_version_s_own_workers() -> None:
     assert (found.gateways[0].use.cpu, found.gateways[0].use.memory_bytes) == (0.125, 300)
     (shown,) = found.gpus
     assert (shown.utilization, shown.power_watts, shown.pids) == (0.5, 70.0, (WORKER,))
-    reader.reading.gpus[0].processes[SECOND] = 1
+    seen.reading = Reading((gpu(1500.0, WORKER, SECOND),), after, 104.0)
     assert only(await looking.status()).consumption.watts is None
 
 

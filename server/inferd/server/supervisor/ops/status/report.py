@@ -22,28 +22,37 @@ from inferd.core.telemetry.status import (
     WorkerStatus,
 )
 from inferd.server.supervisor.ops.observation import Observation, WorkerView
-from inferd.server.supervisor.ops.status.readings import GpuReading, Reading
 from inferd.server.supervisor.ops.status.tally import Tally
+from inferd.server.supervisor.resources.gpus import GpuReading
+from inferd.server.supervisor.resources.resources import Reading
 
 Number = TypeVar("Number", int, float)
 
 _NOBODY = Totals()
 
+_NOTHING = Reading((), {})
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One look: what was observed and read `now`, beside an `earlier` sample."""
+    """One look: what was observed `now`, beside an `earlier` sample; times are on the clock of both."""
 
     seen: Observation
-    reading: Reading
     tally: Tally
     earlier: Sample
     now: Sample
+    began: float
+
+    @property
+    def reading(self) -> Reading:
+        """Processes and GPUs; none where they could not be read."""
+        return self.seen.reading or _NOTHING
 
     def status(self, server: ServerStatus) -> Status:
         """The document; `server` is told beside it."""
         return Status(
             window=self.now.at - self.earlier.at,
+            read_at=None if self.now.read_at is None else self.now.read_at - self.began,
             bounds=SECONDS,
             server=server,
             gateways=tuple(self._gateways()),
