@@ -9,6 +9,7 @@ from inferd.core.link.messages import (
     CountsReport,
     MemoryUsage,
     OtherCounts,
+    Spent,
     VersionCounts,
     VersionMemory,
 )
@@ -77,6 +78,18 @@ def test_only_what_has_changed_is_told() -> None:
     counting.statistics["n", 1].failed(3, "QUEUE_FULL")
     (told,) = counting.report()
     assert (told.model, told.fail.count, told.batches) == ("n", 1, {})
+
+
+def test_answers_of_a_generator_that_goes_on_are_told() -> None:
+    """Nothing else may have been counted for as long as it lasts."""
+    counting = Counting()
+    counting.execute(1)
+    counting.report()
+    counting.statistics["m", 1].response(0).succeeded(5, 2)
+    (told,) = counting.report()
+    assert [each.success for each in told.responses] == [Spent(1, 7)]
+    assert counting.report() == []
+    assert counting.picture.of("m", 1) == counts_of("m", 1, counting.statistics["m", 1])
 
 
 def test_a_last_report_is_sent_at_the_end() -> None:

@@ -12,6 +12,7 @@ from inferd.core.telemetry.sample import Sample
 from inferd.core.telemetry.status import Addresses, Status, VersionStatus
 from inferd.server.supervisor.incidents import Incidents
 from inferd.server.supervisor.ops.observation import (
+    NOTHING_READ,
     GatewayView,
     Observation,
     Observer,
@@ -25,28 +26,36 @@ from inferd.server.supervisor.resources.gpus import GpuReading
 from inferd.server.supervisor.resources.processes import ProcessReading
 from inferd.server.supervisor.resources.resources import Reading
 
-GATEWAY, WORKER, SECOND = 71, 81, 82
+GATEWAY, WORKER = 71, 81
 
 
-def process(cpu_seconds: float, proportional: int | None = 200) -> ProcessReading:
+def process(
+    pid: int, cpu_seconds: float, resident: int = 300, proportional: int | None = 200
+) -> ProcessReading:
     """A reading of one process."""
-    return ProcessReading(1, cpu_seconds, 300, proportional, 5, 6)
+    return ProcessReading(pid, cpu_seconds, resident, proportional, threads=1, open_files=3)
 
 
-def gpu(joules: float, *pids: int) -> GpuReading:
-    """A reading of a GPU that these processes hold memory on."""
+def gpu(energy: float, **processes: int) -> GpuReading:
+    """A reading of one GPU; `processes` are `pid_N` and their bytes."""
+    held = {int(name.removeprefix("pid_")): nbytes for name, nbytes in processes.items()}
     return GpuReading(
         0, "GPU-1", "a GPU", utilization=0.5, memory_used=10, memory_total=100, power_watts=70.0,
-        energy_joules=joules, temperature=40.0, processes=dict.fromkeys(pids, 64),
+        energy_joules=energy, temperature=40.0, processes=held,
     )  # fmt: skip
+
+
+def reading(at: float, *processes: ProcessReading, gpus: tuple[GpuReading, ...] = ()) -> Reading:
+    """What was read of these, and when."""
+    return Reading(gpus, {each.pid: each for each in processes}, at)
 
 
 class Seen(Observer):
     """An observer that sees what the test says."""
 
-    def __init__(self, *counts: VersionCounts) -> None:
+    def __init__(self, *counts: VersionCounts, read: Reading = NOTHING_READ) -> None:
         self.counts = counts
-        self.reading: Reading | None = None
+        self.read = read
         self.gateways = (GatewayView("gateway", up=True, pid=GATEWAY, lag=0.01),)
         self.workers = (
             WorkerView("m", 1, 0, "cpu", up=True, phase=Phase.ATTACHED, pid=WORKER),
@@ -64,8 +73,12 @@ class Seen(Observer):
             gateways=self.gateways,
             lag=0.0,
             seconds=0.001,
-            reading=self.reading,
+            reading=self.read,
         )  # fmt: skip
+
+    async def reading(self) -> Reading:
+        """What the test says."""
+        return self.read
 
     def addresses(self) -> dict[str, str | None]:
         """HTTP is off."""
@@ -90,7 +103,8 @@ def counts(answered: int, model: str = "m", version: int = 1) -> VersionCounts:
 
 def look(seen: Seen, clock: ManualClock) -> Look:
     """Somebody who looks at a server that is ready."""
-    return Look(seen, Tally(Incidents()), not_ready=lambda: "", ops="127.0.0.1:2", clock=clock)
+    tally = Tally(Incidents())
+    return Look(seen, tally, not_ready=lambda: "", ops="127.0.0.1:2", clock=clock)
 
 
 def only(status: Status, model: str = "m") -> VersionStatus:
@@ -128,7 +142,7 @@ async def test_figures_are_over_the_window() -> None:
     assert only(found).figures.mean_seconds == pytest.approx(0.005)
     assert only(found).figures.p50_seconds == pytest.approx(0.00375)
     assert only(found, "n").figures.requests_per_second == 0.0
-    looking._window.note(looking._sample(seen.counts, None))
+    looking._window.note(looking._sample(seen.counts, NOTHING_READ))
     clock.advance(60.0)
     seen.counts = (counts(110),)
     found = await looking.status()
@@ -179,14 +193,21 @@ async def test_without_a_reading_nothing_is_made_up() -> None:
 
 async def test_consumption_is_of_a_version_s_own_workers() -> None:
     """CPU between two readings, shared memory divided, power of a GPU that nobody else is on."""
-    clock, seen = ManualClock(100.0), Seen()
+    clock = ManualClock(100.0)
+    seen = Seen(
+        read=reading(
+            100.0,
+            process(WORKER, 1.0),
+            process(GATEWAY, 2.0, 300, None),
+            gpus=(gpu(1000.0, pid_81=64),),
+        )
+    )
     looking = look(seen, clock)
-    before = {WORKER: process(1.0), GATEWAY: process(2.0, None)}
-    looking._window = Window(looking._sample((), Reading((gpu(1000.0, WORKER),), before, 100.0)))
-    clock.advance(5.0)
+    looking._window = Window(looking._sample((), seen.read))
+    later = process(WORKER, 3.0), process(GATEWAY, 2.5, 300, None)
     # It was taken a second ago, for somebody else.
-    after = {WORKER: process(3.0), GATEWAY: process(2.5, None)}
-    seen.reading = Reading((gpu(1500.0, WORKER),), after, 104.0)
+    seen.read = reading(104.0, *later, gpus=(gpu(1500.0, pid_81=64),))
+    clock.advance(5.0)
     found = await looking.status()
     assert (found.window, found.read_at) == (5.0, 4.0)
     used = only(found).consumption
@@ -196,7 +217,7 @@ async def test_consumption_is_of_a_version_s_own_workers() -> None:
     assert (found.gateways[0].use.cpu, found.gateways[0].use.memory_bytes) == (0.125, 300)
     (shown,) = found.gpus
     assert (shown.utilization, shown.power_watts, shown.pids) == (0.5, 70.0, (WORKER,))
-    seen.reading = Reading((gpu(1500.0, WORKER, SECOND),), after, 104.0)
+    seen.read = reading(104.0, *later, gpus=(gpu(1500.0, pid_81=64, pid_82=1),))
     assert only(await looking.status()).consumption.watts is None
 
 

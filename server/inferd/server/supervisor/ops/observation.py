@@ -22,6 +22,8 @@ from inferd.server.supervisor.replicas.instance import Phase
 from inferd.server.supervisor.resources.readings import Readings
 from inferd.server.supervisor.resources.resources import Reading
 
+NOTHING_READ = Reading((), {})
+
 TICK = 1.0
 """Seconds between two looks at how late the event loop comes round."""
 
@@ -30,7 +32,7 @@ TICK = 1.0
 class WorkerView:
     """One worker: `instance` tells those of a version apart, `up` whether requests reach it.
 
-    `memory` is what torch's allocator holds on a GPU, as far as the worker has told.
+    `memory` is what torch holds of its GPU, where it has one.
     """
 
     model: str
@@ -57,7 +59,7 @@ class GatewayView:
 class Observation:
     """What was seen, and in how many `seconds`. `lag` is the supervisor's own, in seconds.
 
-    `reading` is of processes and GPUs, None where they could not be read in time.
+    The `reading` is empty where it was not to be had in time.
     """
 
     counts: tuple[VersionCounts, ...]
@@ -68,7 +70,7 @@ class Observation:
     gateways: tuple[GatewayView, ...]
     lag: float
     seconds: float
-    reading: Reading | None = None
+    reading: Reading = NOTHING_READ
 
 
 class Observer:
@@ -90,7 +92,7 @@ class Observer:
     async def observe(self) -> Observation:
         """The server as it is now; counts of gateways that do not answer as they told them last."""
         began = self._now()
-        counts, reading = await asyncio.gather(self._doors.counts(), self.read())
+        counts, reading = await asyncio.gather(self._doors.counts(), self.reading())
         census = self._doors.census
         catalogue = self._library.catalogue
         return Observation(
@@ -114,10 +116,11 @@ class Observer:
         """Counts as gateways told them last, a second ago at most; nobody is asked."""
         return self._doors.census.total()
 
-    async def read(self) -> Reading | None:
-        """The processes of this server, and all GPUs; None where they cannot be read in time."""
+    async def reading(self) -> Reading:
+        """What this server's processes and the machine's GPUs use, not older than a second."""
         found = {each.pid for each in self._workers()} | {each.pid for each in self._gateways()}
-        return await self._readings.recent(pid for pid in {os.getpid(), *found} if pid is not None)
+        pids = (pid for pid in {os.getpid(), *found} if pid is not None)
+        return await self._readings.recent(pids) or NOTHING_READ
 
     def addresses(self) -> Mapping[str, str | None]:
         """Where gateways listen, HOST:PORT for `grpc` and `http`; None where they do not yet."""

@@ -18,6 +18,7 @@ from inferd.server.supervisor.ops.requests import show_calls, show_loads, show_r
 from inferd.server.supervisor.ops.status.look import Look
 from inferd.server.supervisor.ops.status.tally import Tally
 from inferd.server.supervisor.ops.triton import show_as_triton
+from inferd.server.supervisor.ops.usage import show_usage
 
 SUBJECTS: tuple[Show, ...] = (
     show_requests,
@@ -25,6 +26,7 @@ SUBJECTS: tuple[Show, ...] = (
     show_calls,
     show_models,
     show_processes,
+    show_usage,
     show_scrape,
 )
 

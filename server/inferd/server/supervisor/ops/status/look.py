@@ -52,7 +52,7 @@ class Look:
         while True:
             await asyncio.sleep(PERIOD)
             try:
-                reading = await self._observer.read()
+                reading = await self._observer.reading()
                 self._window.note(self._sample(self._observer.reported(), reading))
             except Exception:  # whatever it was: the window gets longer, and is told as it is
                 _log.exception("no sample for the status")
@@ -76,17 +76,18 @@ class Look:
             )
         )
 
-    def _sample(self, counts: Iterable[VersionCounts], reading: Reading | None) -> Sample:
-        at, totals = self._clock.monotonic(), dict(map(totals_of, counts))
-        if reading is None:
-            return Sample(at, totals)
-        energy = {each.uuid: each.energy_joules for each in reading.gpus}
+    def _sample(self, counts: Iterable[VersionCounts], reading: Reading) -> Sample:
         return Sample(
-            at,
-            totals,
+            self._clock.monotonic(),
+            dict(map(totals_of, counts)),
             {pid: each.cpu_seconds for pid, each in reading.processes.items()},
-            {uuid: joules for uuid, joules in energy.items() if joules is not None},
-            reading.at,
+            {
+                each.uuid: each.energy_joules
+                for each in reading.gpus
+                if each.energy_joules is not None
+            },
+            # This process is among them, unless nothing could be read in time.
+            reading.at if reading.processes else None,
         )
 
 

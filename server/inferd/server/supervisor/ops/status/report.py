@@ -24,29 +24,21 @@ from inferd.core.telemetry.status import (
 from inferd.server.supervisor.ops.observation import Observation, WorkerView
 from inferd.server.supervisor.ops.status.tally import Tally
 from inferd.server.supervisor.resources.gpus import GpuReading
-from inferd.server.supervisor.resources.resources import Reading
 
 Number = TypeVar("Number", int, float)
 
 _NOBODY = Totals()
 
-_NOTHING = Reading((), {})
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One look: what was observed `now`, beside an `earlier` sample; times are on the clock of both."""
+    """One look: what was observed `now`, beside an `earlier` sample; the server began at `began`."""
 
     seen: Observation
     tally: Tally
     earlier: Sample
     now: Sample
     began: float
-
-    @property
-    def reading(self) -> Reading:
-        """Processes and GPUs; none where they could not be read."""
-        return self.seen.reading or _NOTHING
 
     def status(self, server: ServerStatus) -> Status:
         """The document; `server` is told beside it."""
@@ -57,12 +49,12 @@ class Report:
             server=server,
             gateways=tuple(self._gateways()),
             models=tuple(self._models()),
-            gpus=tuple(map(_gpu, self.reading.gpus)),
+            gpus=tuple(map(_gpu, self.seen.reading.gpus)),
         )
 
     def use_of(self, pid: int) -> ProcessUse:
         """What one process uses."""
-        found = self.reading.processes.get(pid)
+        found = self.seen.reading.processes.get(pid)
         if found is None:
             return ProcessUse(pid=pid)
         return ProcessUse(
@@ -119,7 +111,7 @@ class Report:
             up=view.up,
             phase=view.phase.value,
             use=self.use_of(view.pid) if view.pid is not None else None,
-            gpu_memory_bytes=_gpu_memory(view.pid, self.reading.gpus),
+            gpu_memory_bytes=_gpu_memory(view.pid, self.seen.reading.gpus),
         )
 
     def _consumption(self, workers: Sequence[WorkerStatus]) -> Consumption:
@@ -127,7 +119,7 @@ class Report:
         pids = {each.pid for each in uses}
         own = [
             watts_of(each.uuid, self.earlier, self.now)
-            for each in self.reading.gpus
+            for each in self.seen.reading.gpus
             if each.processes and pids.issuperset(each.processes)
         ]
         return Consumption(
