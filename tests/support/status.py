@@ -61,6 +61,7 @@ def status(*models: VersionStatus, uptime: float = 100.0, started: float = 1.8e9
     """The status of a server that is well, with one gateway."""
     return Status(
         window=60.0,
+        read_at=uptime,
         bounds=SECONDS,
         server=ServerStatus(
             version="0.1.0",

@@ -18,6 +18,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from inferd.client import connect
 from inferd.protos.oip_pb2 import ModelInferRequest, ModelInferResponse
 from inferd.protos.services import INFERENCE_METHODS
+from inferd.server.cli.watching.asking import Source
 from support.repository import write_scale
 from support.server import Server
 
@@ -27,24 +28,17 @@ HEALTH = "/grpc.health.v1.Health/Watch"
 ROWS = np.ones((2, 4), np.float32)
 
 
-def inferd(*arguments: str, code: int = 0) -> str:
+def inferd(*arguments: str) -> str:
     """What it prints, off a terminal of 80 columns."""
     environment = {**os.environ, "COLUMNS": "80"}
     done = subprocess.run(
         [INFERD, *arguments], capture_output=True, text=True, timeout=50, env=environment, check=False
     )  # fmt: skip
-    assert done.returncode == code, done.stderr + done.stdout
+    assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
 
-def told(server: Server, code: int = 0) -> dict[str, Any]:
-    """The status as JSON."""
-    document: dict[str, Any] = json.loads(
-        inferd("status", "--ops", server.ops, "--json", code=code)
-    )
-    return document
-
-
+@pytest.mark.timeout(120)  # two workers load one after the other, and three commands start
 def test_a_server_is_seen(tmp_path: Path) -> None:
     """Counts are exact, figures follow from them, and a worker that is killed is one restart."""
     write_scale(tmp_path / "models" / "scale", 1, 2.0)
@@ -54,7 +48,7 @@ def test_a_server_is_seen(tmp_path: Path) -> None:
             model(ROWS)
         with pytest.raises(grpc.RpcError):
             _infer(server.address, "wrong")
-        found = told(server)
+        found: dict[str, Any] = json.loads(inferd("status", "--ops", server.ops, "--json"))
         (scale,) = found["models"]
         assert (found["schema"], found["server"]["ready"], found["server"]["unmatched"]) == (
             1,
@@ -72,6 +66,11 @@ def test_a_server_is_seen(tmp_path: Path) -> None:
         assert 0 < figures["p50_seconds"] <= figures["p99_seconds"]
         assert scale["restarts"] == {}
 
+        used = scale["consumption"]
+        assert used["cpu"] > 0
+        assert 50e6 < used["memory_bytes"] < 4e9
+        assert found["gateways"][0]["use"]["cpu_seconds"] > 0
+
         text = inferd("status", "--ops", server.ops)
         assert text.startswith("inferd ")
         assert max(map(len, text.splitlines())) <= 80
@@ -83,9 +82,11 @@ def test_a_server_is_seen(tmp_path: Path) -> None:
 
         (worker,) = server.workers()
         _kill_and_wait(server.address, worker)
-        (scale,) = told(server)["models"]
-        assert scale["restarts"] == {"signal": 1}
-        assert scale["workers"][0]["use"]["pid"] not in {None, worker.pid}
+        (after,) = Source.parse(server.ops, 20).ask().models
+        assert after.restarts == {"signal": 1}
+        (successor,) = after.workers
+        assert successor.use is not None
+        assert successor.use.pid != worker.pid
 
 
 def _infer(address: str, model: str) -> None:

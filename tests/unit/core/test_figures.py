@@ -60,8 +60,8 @@ def test_nothing_counted_is_no_figure() -> None:
 
 def test_cpu_is_added_up_over_processes() -> None:
     """One that began since counts in full; one that is gone, or that nobody read, does not."""
-    earlier = Sample(10.0, cpu={1: 5.0, 2: 1.0})
-    later = Sample(14.0, cpu={1: 7.0, 3: 4.0})
+    earlier = Sample(10.0, cpu={1: 5.0, 2: 1.0}, read_at=9.5)
+    later = Sample(14.0, cpu={1: 7.0, 3: 4.0}, read_at=13.5)
     assert cpu_of((1,), earlier, later) == pytest.approx(0.5)
     assert cpu_of((1, 2, 3), earlier, later) == pytest.approx(1.5)
     assert cpu_of((2,), earlier, later) is None
@@ -71,7 +71,8 @@ def test_cpu_is_added_up_over_processes() -> None:
 
 def test_power_is_energy_over_time() -> None:
     """And unknown where a GPU does not tell its energy."""
-    earlier, later = Sample(0.0, joules={"a": 100.0}), Sample(5.0, joules={"a": 600.0, "b": 1.0})
+    earlier = Sample(0.0, joules={"a": 100.0}, read_at=0.0)
+    later = Sample(5.9, joules={"a": 600.0, "b": 1.0}, read_at=5.0)
     assert watts_of("a", earlier, later) == pytest.approx(100.0)
     assert watts_of("b", earlier, later) is None
     assert watts_of("a", later, later) is None

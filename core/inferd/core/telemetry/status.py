@@ -185,11 +185,13 @@ class GpuStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document. `window` is the length in seconds of what rates and times are taken over.
 
-    `bounds` are the upper bounds in seconds of all `buckets`.
+    `read_at` is the uptime at which processes and GPUs were read, up to a second ago; None if they could
+    not be. `bounds` are the upper bounds in seconds of all `buckets`.
     """
 
     schema: int = SCHEMA
     window: float
+    read_at: float | None = None
     bounds: tuple[float, ...]
     server: ServerStatus
     gateways: tuple[GatewayStatus, ...]

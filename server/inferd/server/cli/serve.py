@@ -69,7 +69,7 @@ def serve(
         paths: .pt2 files, models' folders, and folders of those (default: `models` in inferd.toml).
         grpc: Where to listen, port 0 for a free one (default: 127.0.0.1:8001).
         http: Where to listen for HTTP, port 0 for a free one, or off (default: 127.0.0.1:8000).
-        ops: Where to serve /metrics, /healthz and /readyz, port 0 for a free one, or off (default:
+        ops: Where to serve /metrics, /status and probes, port 0 for a free one, or off (default:
             127.0.0.1:8002).
         metrics_compat: triton: metrics bear Triton's names, too (default: none).
         gateways: Processes that share the port, or auto: one for every two cores that workers on the

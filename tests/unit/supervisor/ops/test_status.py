@@ -45,9 +45,9 @@ def gpu(energy: float, **processes: int) -> GpuReading:
     )  # fmt: skip
 
 
-def reading(*processes: ProcessReading, gpus: tuple[GpuReading, ...] = ()) -> Reading:
-    """What was read of these."""
-    return Reading(gpus, {each.pid: each for each in processes})
+def reading(at: float, *processes: ProcessReading, gpus: tuple[GpuReading, ...] = ()) -> Reading:
+    """What was read of these, and when."""
+    return Reading(gpus, {each.pid: each for each in processes}, at)
 
 
 class Seen(Observer):
@@ -188,22 +188,28 @@ async def test_without_a_reading_nothing_is_made_up() -> None:
     assert (use.pid, use.cpu, use.memory_bytes) == (GATEWAY, None, None)
     used = only(found).consumption
     assert (used.cpu, used.memory_bytes, used.gpu_memory_bytes, used.watts) == (None,) * 4
+    assert (found.read_at, found.gpus) == (None, ())
 
 
 async def test_consumption_is_of_a_version_s_own_workers() -> None:
-    """CPU since the window began, shared memory divided, power of a GPU that nobody else is on."""
-    clock = ManualClock()
+    """CPU between two readings, shared memory divided, power of a GPU that nobody else is on."""
+    clock = ManualClock(100.0)
     seen = Seen(
         read=reading(
-            process(WORKER, 1.0), process(GATEWAY, 2.0, 300, None), gpus=(gpu(1000.0, pid_81=64),)
+            100.0,
+            process(WORKER, 1.0),
+            process(GATEWAY, 2.0, 300, None),
+            gpus=(gpu(1000.0, pid_81=64),),
         )
     )
     looking = look(seen, clock)
     looking._window = Window(looking._sample((), seen.read))
     later = process(WORKER, 3.0), process(GATEWAY, 2.5, 300, None)
-    seen.read = reading(*later, gpus=(gpu(1500.0, pid_81=64),))
-    clock.advance(4.0)
+    # It was taken a second ago, for somebody else.
+    seen.read = reading(104.0, *later, gpus=(gpu(1500.0, pid_81=64),))
+    clock.advance(5.0)
     found = await looking.status()
+    assert (found.window, found.read_at) == (5.0, 4.0)
     used = only(found).consumption
     assert (used.cpu, used.memory_bytes, used.gpu_memory_bytes) == (0.5, 200, 64)
     assert used.watts == pytest.approx(125.0)
@@ -211,7 +217,7 @@ async def test_consumption_is_of_a_version_s_own_workers() -> None:
     assert (found.gateways[0].use.cpu, found.gateways[0].use.memory_bytes) == (0.125, 300)
     (shown,) = found.gpus
     assert (shown.utilization, shown.power_watts, shown.pids) == (0.5, 70.0, (WORKER,))
-    seen.read = reading(*later, gpus=(gpu(1500.0, pid_81=64, pid_82=1),))
+    seen.read = reading(104.0, *later, gpus=(gpu(1500.0, pid_81=64, pid_82=1),))
     assert only(await looking.status()).consumption.watts is None
 
 

@@ -78,6 +78,7 @@ def _sample(status: Status) -> Sample:
         {(each.model, each.version): each.totals for each in status.models},
         {each.pid: each.cpu_seconds for each in _uses(status) if each.cpu_seconds is not None},
         {each.uuid: each.energy_joules for each in status.gpus if each.energy_joules is not None},
+        status.read_at,
     )
 
 

@@ -7,17 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inferd.core.clock import Clock
+from inferd.core.clock import Clock, SystemClock
 from inferd.server.supervisor.resources.gpus import GpuReading, Gpus
 from inferd.server.supervisor.resources.processes import Processes, ProcessReading
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read: all GPUs, and those of the processes asked for that live, by id."""
+    """What was read: all GPUs, and those of the processes asked for that live, by id.
+
+    `at` is when, in seconds on a clock that never goes back.
+    """
 
     gpus: tuple[GpuReading, ...]
     processes: Mapping[int, ProcessReading]
+    at: float = 0.0
 
 
 class Resources:
@@ -27,6 +31,7 @@ class Resources:
         """`library` takes the place of `pynvml`."""
         self._gpus = Gpus(library)
         self._processes = Processes(clock)
+        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
 
     def read(self, pids: Iterable[int]) -> Reading:
@@ -35,7 +40,8 @@ class Resources:
         Safe from any thread; two readings take turns.
         """
         with self._lock:
-            return Reading(self._gpus.read(), self._processes.read(pids))
+            processes, at = self._processes.read(pids), self._clock.monotonic()
+            return Reading(self._gpus.read(), processes, at)
 
     def close(self) -> None:
         """Let go of NVML, unless a reading hangs in it; later readings have no GPUs."""

@@ -44,7 +44,8 @@ class Look:
         self._began = self._clock.monotonic()
         self._started = time.time()
         # The only process that there is so far; all that others use, they use from now on.
-        self._window = Window(Sample(self._began, cpu={os.getpid(): time.process_time()}))
+        own = {os.getpid(): time.process_time()}
+        self._window = Window(Sample(self._began, cpu=own, read_at=self._began))
 
     async def watch_loop(self) -> None:
         """Note a sample every now and then, for as long as it runs."""
@@ -60,7 +61,7 @@ class Look:
         """The document, as of now; takes a second or so at most, whoever hangs."""
         seen = await self._observer.observe()
         now = self._sample(seen.counts, seen.reading)
-        report = Report(seen, self._tally, self._window.before(now.at), now)
+        report = Report(seen, self._tally, self._window.before(now.at), now, self._began)
         reason = self._not_ready()
         return report.status(
             ServerStatus(
@@ -85,6 +86,8 @@ class Look:
                 for each in reading.gpus
                 if each.energy_joules is not None
             },
+            # This process is among them, unless nothing could be read in time.
+            reading.at if reading.processes else None,
         )
 
 

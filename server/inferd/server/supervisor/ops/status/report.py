@@ -32,17 +32,19 @@ _NOBODY = Totals()
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One look: what was observed `now`, beside an `earlier` sample."""
+    """One look: what was observed `now`, beside an `earlier` sample; the server began at `began`."""
 
     seen: Observation
     tally: Tally
     earlier: Sample
     now: Sample
+    began: float
 
     def status(self, server: ServerStatus) -> Status:
         """The document; `server` is told beside it."""
         return Status(
             window=self.now.at - self.earlier.at,
+            read_at=None if self.now.read_at is None else self.now.read_at - self.began,
             bounds=SECONDS,
             server=server,
             gateways=tuple(self._gateways()),
