@@ -21,12 +21,15 @@ from support.http import ask
 from support.prometheus import Prometheus, Sample
 from support.promql import Rule, known_series, metrics_in, operands, rules, shown
 from support.repository import write_code
-from support.server import Server
+from support.server import PATIENCE, Server
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None or shutil.which("promtool") is None,
-    reason="prometheus and promtool are missing: apt-get install prometheus",
-)
+pytestmark = [
+    pytest.mark.timeout(180),  # a worker is started four times
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None or shutil.which("promtool") is None,
+        reason="prometheus and promtool are missing: apt-get install prometheus",
+    ),
+]
 
 RECORDED = {rule.name: rule for rule in rules() if not rule.alert}
 GPU = ("inferd_gpu_", "inferd_worker_gpu_", "inferd_torch_")
@@ -168,7 +171,7 @@ def test_an_alert_fires_when_a_worker_is_killed_again_and_again(scene: Scene) ->
     for times in (1, 2, 3):
         assert scene.prometheus.query(firing) == []
         up = partial(scene.prometheus.query, "inferd_worker_up == 1")
-        scene.prometheus.wait(up, "the worker to be up", 20)
+        scene.prometheus.wait(up, "the worker to be up", PATIENCE)
         (worker,) = scene.server.workers()
         worker.kill()
         seen = partial(scene.prometheus.query, f"{lost} == {times}")
