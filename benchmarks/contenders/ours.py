@@ -27,7 +27,7 @@ TWO_GATEWAYS = "inferd-2"
 _START_LIMIT = 180.0
 """inferd tries every size of batch before it is ready, and the CNN takes its time on a busy core."""
 
-_ROLES = {"supervisor": "serve", "gateway": "inferd.server.gateway", "worker": "inferd.worker"}
+ROLES = {"supervisor": "serve", "gateway": "inferd.server.gateway", "worker": "inferd.worker"}
 """What each process of inferd has on its command line."""
 
 _WITHIN_A_BATCH = tuple(
@@ -74,7 +74,7 @@ class Inferd:
                 launch,
                 conditions,
                 start_limit=_START_LIMIT,
-                roles=_ROLES,
+                roles=ROLES,
             )
         ]
 

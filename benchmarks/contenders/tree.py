@@ -87,6 +87,7 @@ class ProcessTree:
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(alive, timeout=_LAST_WORDS)
 
     def _cast(self) -> Iterator[tuple[psutil.Process, str]]:
         for process in self.processes() if self._roles else ():

@@ -100,6 +100,54 @@ def test_what_is_larger_than_a_message_goes_in_parts(
     assert parts[-1].credit.bytes == len(request)
 
 
+@pytest.mark.parametrize("ends", ["answered", "left", "refused"])
+def test_large_chunks_wait_for_each_other(
+    start: Callable[..., tuple[GatewayUnderTest, grpc.Channel]],
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
+) -> None:
+    """Beyond its credit a chunk is read on when it has a place, until it is answered or its caller left.
+
+    Whoever waits is not read from; chunks within their credit pass.
+    """
+    monkeypatch.setattr(stream, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(service, "MOST_LARGE", 1)
+    gateway, channel = start(max_message_bytes=1 << 20)
+    worker = LinkWorker()
+    gateway.deploy("m", ROWS, [worker])
+    large = rows(np.zeros((3, 20_000), np.float32))
+    size = 50_000
+    first, second, third = (BulkConversation(channel) for _ in range(3))
+    for each in (first, second, third):
+        each.opened()
+    first.send_parts(0, large[: 3 * size], size, last=False)
+    reach(channel)
+    for each in (second, third):
+        each.send_parts(0, large, size)
+    for _ in range(5):
+        reach(channel)
+    small = BulkConversation(channel)
+    small.send(0, rows([[1]]))
+    assert small.opened().credit.bytes == 100_000
+    assert values(small.next()) == [[1]]
+    assert worker.batches == [1]
+    if ends == "answered":
+        first.send_parts(0, large[3 * size :], size)
+        assert len(values(first.next())) == 3
+    elif ends == "left":
+        first.leave()
+    else:
+        first.send(1, rows([[1]]))
+        assert first.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for each in (second, third):
+        assert len(values(each.next())) == 3
+        each.send_parts(1, large, size)
+        assert len(values(each.next())) == 3
+    assert worker.batches == [1, *[3] * (5 if ends == "answered" else 4)]
+    for each in (first, second, third, small):
+        each.leave()
+
+
 def test_a_job_goes_on_with_its_token(gateway: GatewayUnderTest, channel: grpc.Channel) -> None:
     """With the version that it began with, from its position; another job's token is refused."""
     gateway.deploy("m", ROWS, [LinkWorker()])

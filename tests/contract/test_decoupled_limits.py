@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import grpc
 import pytest
 
-from inferd.core.link.messages import DrainGateway, ParameterValue
+from inferd.core.link.messages import (
+    DrainGateway,
+    ParameterValue,
+    ResponseCounts,
+    Spent,
+    VersionCounts,
+)
 from inferd.protos.oip_pb2 import (
+    InferResponseStatistics,
+    ModelStatistics,
     ModelStatisticsRequest,
     ModelStatisticsResponse,
 )
@@ -176,14 +184,50 @@ def test_requests_are_counted_once_however_often_they_are_answered(
     assert counted() == (3, 1, 4)
 
 
+def test_answers_are_counted_by_index_as_soon_as_they_are_there(
+    gateway: GatewayUnderTest, channel: grpc.Channel
+) -> None:
+    """Over all gateways, with empty ends, failures and callers that left in the place of the next."""
+    worker = GeneratingWorker()
+    deploy(gateway, worker)
+    ask(channel, asked(times=2), asked(times=1, last=True))
+    found = _responses(channel)
+    assert {key: each.success.count for key, each in found.items()} == {"0": 2, "1": 2, "2": 0}
+    assert (found["0"].compute_infer.ns, found["0"].compute_output.ns) == (2 * 10, 2 * 1)
+    assert found["0"].success.ns == 2 * 11
+    assert found["2"].empty_response.count == found["2"].compute_infer.count == 1
+    ask(channel, asked(times=1, fail=True))
+    assert _responses(channel)["1"].fail.count == 1
+    stream = Conversation(channel)
+    stream.send(asked(times=10**6))
+    stream.next()
+    stream.leave()
+    while not any(each.cancel.count for each in _responses(channel).values()):
+        reach(channel)
+    spent = Spent(5, 50)
+    counts = ResponseCounts(spent, spent, spent)
+    gateway.other_counts = (VersionCounts("g", 1, responses=(counts,) * 2),)
+    assert _responses(channel)["0"].success.count == 5 + 4
+
+
+def _responses(channel: grpc.Channel) -> Mapping[str, InferResponseStatistics]:
+    """What is counted of answers of the model `g`, by index."""
+    return _statistics(channel).response_stats
+
+
 def _counts(channel: grpc.Channel) -> tuple[int, int, int]:
     """Successes, failures and executions of the model `g`."""
-    asked_for = ModelStatisticsRequest(name="g").SerializeToString()
-    answer = ModelStatisticsResponse.FromString(call(channel, asked_for, "ModelStatistics").payload)
-    (found,) = answer.model_stats
+    found = _statistics(channel)
     stats = found.inference_stats
     assert found.inference_count == found.execution_count
     return stats.success.count, stats.fail.count, found.execution_count
+
+
+def _statistics(channel: grpc.Channel) -> ModelStatistics:
+    asked_for = ModelStatisticsRequest(name="g").SerializeToString()
+    answer = ModelStatisticsResponse.FromString(call(channel, asked_for, "ModelStatistics").payload)
+    (found,) = answer.model_stats
+    return found
 
 
 def test_unary_calls_go_on_beside_streams(gateway: GatewayUnderTest, channel: grpc.Channel) -> None:

@@ -8,10 +8,12 @@ import grpc
 
 from inferd.core.link.messages import (
     BatchCounts,
+    MemoryUsage,
     OpenDoor,
     PublishServer,
     Spent,
     VersionCounts,
+    VersionMemory,
 )
 from inferd.protos import oip_pb2 as oip
 from support.calls import ROWS, begin, call, rows
@@ -58,6 +60,26 @@ def test_what_others_counted_is_added(gateway: GatewayUnderTest, channel: grpc.C
     assert (of.compute_infer.count, of.compute_infer.ns) == (11, 1_002_000)
     batches = {each.batch_size: each.compute_infer.count for each in found.batch_stats}
     assert batches == {1: 11, 2: 10}
+
+
+def test_memory_is_what_the_supervisor_says(
+    gateway: GatewayUnderTest, channel: grpc.Channel
+) -> None:
+    """Of each version its own, in the protocol's words; nothing where nobody knows."""
+    gateway.deploy("m", ROWS, [LinkWorker()])
+    (found,) = statistics(channel)
+    assert list(found.memory_usage) == []
+    usage = MemoryUsage("CPU", 0, 6 << 30), MemoryUsage("GPU", 1, 80 << 30)
+    gateway.memory = (
+        VersionMemory("m", 1, usage),
+        VersionMemory("m", 2, (MemoryUsage("CPU", 0, 1),)),
+        VersionMemory("n", 1, (MemoryUsage("CPU", 0, 2),)),
+    )
+    (found,) = statistics(channel)
+    assert [(each.type, each.id, each.byte_size) for each in found.memory_usage] == [
+        ("CPU", 0, 6 << 30),
+        ("GPU", 1, 80 << 30),
+    ]
 
 
 def test_calls_wait_until_the_gateway_knows_what_is_served(

@@ -43,10 +43,10 @@ class BulkConversation:
         chunk = Chunk(sequence=sequence, request=ModelInferRequest.FromString(request))
         self._requests.put(BulkRequest(chunk=chunk))
 
-    def send_parts(self, sequence: int, request: bytes, size: int) -> None:
-        """Send a chunk in parts of this many bytes."""
+    def send_parts(self, sequence: int, request: bytes, size: int, *, last: bool = True) -> None:
+        """Send a chunk in parts of this many bytes; without `last` more of them follow."""
         for at in range(0, len(request), size):
-            part = Part(data=request[at : at + size], last=at + size >= len(request))
+            part = Part(data=request[at : at + size], last=last and at + size >= len(request))
             self._requests.put(BulkRequest(chunk=Chunk(sequence=sequence, part=part)))
 
     def put(self, message: BulkRequest) -> None:

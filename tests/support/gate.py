@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,6 +46,15 @@ class Gate:
     def let_go(self, batches: int = 1) -> None:
         """Let this many batches, now or later, go on."""
         os.write(self._tokens, b"." * batches)
+
+    def forget(self) -> None:
+        """Begin anew: batches that nobody waited for and tokens that nobody took are no more."""
+        for pipe in (self._entered, self._tokens):
+            os.set_blocking(pipe, False)
+            with suppress(BlockingIOError):
+                while os.read(pipe, 1 << 16):
+                    pass
+            os.set_blocking(pipe, True)
 
     def __enter__(self) -> Self:
         return self

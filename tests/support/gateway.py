@@ -32,6 +32,7 @@ from inferd.core.link.messages import (
     ToGateway,
     Tracing,
     VersionCounts,
+    VersionMemory,
     VersionState,
 )
 from inferd.core.link.sockets import MessageSocket, PeerGone, socket_pair
@@ -84,6 +85,8 @@ class GatewayUnderTest:
         self.lost: list[int] = []
         self.other_counts: tuple[VersionCounts, ...] = ()
         """What the gateway hears that other ones have counted."""
+        self.memory: tuple[VersionMemory, ...] = ()
+        """What it hears that versions take."""
         self._said: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._early: deque[object] = deque()
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -199,7 +202,10 @@ class GatewayUnderTest:
             while True:
                 message = self.control.receive()
                 if isinstance(message, AskCounts):
-                    self.control.send(OtherCounts(message.ask, self.other_counts, last=True))
+                    answer = OtherCounts(
+                        message.ask, self.other_counts, last=True, memory=self.memory
+                    )
+                    self.control.send(answer)
                 elif not isinstance(message, CountsReport):
                     self._said.put(message)
         except PeerGone as gone:

@@ -41,13 +41,16 @@ class GeneratingWorker(LinkWorker):
     """Answers requests of one input with what `generate` yields.
 
     `advanced` counts how often generators were advanced; `closed` hears the batches that were closed.
-    Clearing `go` holds every step until it is set again.
+    Clearing `go` holds every step until it is set again. A step that is not the last takes `step_ns`
+    in the model and one nanosecond to copy out.
     """
 
     def __init__(self, generate: Generate = count) -> None:
         self._generate = generate
         self._generators: dict[int, Yields] = {}
         self._rooms: dict[int, tuple[int, int, int]] = {}
+        self._steps: dict[int, int] = {}
+        self.step_ns = 10
         self.advanced = 0
         self.stepped = threading.Semaphore(0)
         self.closed: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -118,4 +121,5 @@ class GeneratingWorker(LinkWorker):
         if last:
             self._socket.send(BatchDone(batch, tuple(written), *self.times))
         else:
-            self._socket.send(BatchAnswer(batch, tuple(written)))
+            steps = self._steps[batch] = self._steps.get(batch, 0) + 1
+            self._socket.send(BatchAnswer(batch, tuple(written), steps * self.step_ns, steps))

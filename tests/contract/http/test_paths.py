@@ -17,7 +17,10 @@ from inferd.core.link.messages import (
 )
 from inferd.protos import oip_pb2 as oip
 from support.calls import ROWS, call
+from support.decoupled import ask as stream
+from support.decoupled import asked, deploy
 from support.gateway import GatewayUnderTest
+from support.generating_worker import GeneratingWorker
 from support.http import ask, begin, end
 from support.link_worker import LinkWorker
 
@@ -84,6 +87,23 @@ def test_what_is_told_is_what_grpc_tells(gateway: GatewayUnderTest) -> None:
         found = of_model["inference_stats"]["compute_infer"]
         assert found == {"count": spent.count, "ns": spent.ns}
         assert of_model["batch_stats"][0]["batch_size"] == 1
+
+
+def test_answers_of_a_model_that_yields_are_told_by_index(gateway: GatewayUnderTest) -> None:
+    """As gRPC tells them; ordinary models have none."""
+    gateway.deploy("m", ROWS, [LinkWorker()])
+    deploy(gateway, GeneratingWorker())
+    with grpc.insecure_channel(gateway.address) as channel:
+        stream(channel, asked(times=1))
+    found, others = ask(gateway.http, "/v2/models/stats").document["model_stats"]
+    assert (found["name"], others["response_stats"]) == ("g", {})
+    stats = found["response_stats"]
+    assert sorted(stats) == ["0", "1"]
+    assert stats["0"]["success"] == {"count": 1, "ns": 11}
+    assert (stats["0"]["empty_response"], stats["1"]["empty_response"]["count"]) == (
+        {"count": 0, "ns": 0},
+        1,
+    )
 
 
 def test_the_repository_is_listed(gateway: GatewayUnderTest) -> None:

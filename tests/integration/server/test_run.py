@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,51 @@ def test_a_stopped_job_goes_on_where_it_was(server: Server, gate: Gate, tmp_path
     with np.load(output) as arrays:
         assert np.array_equal(arrays["row"], np.arange(1, 20_001))
         assert np.array_equal(arrays["y"], given)
+
+
+def test_a_killed_job_goes_on_where_it_was(server: Server, gate: Gate, tmp_path: Path) -> None:
+    """SIGKILL leaves half of what was written last; the same command cuts that and does the rest."""
+    given = np.arange(1, 4 * 20_000 + 1, dtype=np.float32).reshape(-1, 4)
+    np.save(tmp_path / "rows.npy", given)
+    output, partial = tmp_path / "answers.npz", tmp_path / "answers.npz.partial"
+    typed = command(server, "gated", tmp_path / "rows.npy", output)
+    gate.forget()
+    saved = 0
+    for _ in range(3):
+        job = subprocess.Popen(typed, stderr=subprocess.PIPE, text=True)
+        for _ in range(40):
+            gate.wait()
+            gate.let_go()
+        gate.wait()  # 40 batches are answered, and so at least one chunk; the next batch is held
+        before, saved = saved, _saved_rows(partial, job, saved)
+        assert before < saved < len(given)
+        job.kill()
+        _, told = job.communicate(timeout=30)
+        assert (job.returncode, told) == (-signal.SIGKILL, "")
+        assert not output.exists()
+        gate.let_go()
+    for torn in partial.glob("*.bin"):
+        with torn.open("ab") as file:  # as if the kernel had written some of what came last
+            file.write(b"torn")
+    gate.let_go(100_000 // 16)
+    done = subprocess.run(typed, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with np.load(output) as arrays:
+        assert np.array_equal(arrays["row"], np.arange(1, 20_001))
+        assert np.array_equal(arrays["y"], given)
+    assert not partial.exists()
+
+
+def _saved_rows(partial: Path, job: subprocess.Popen[str], more_than: int) -> int:
+    """The row from which on the job would go on now, once that is beyond `more_than`."""
+    while job.poll() is None:
+        with suppress(FileNotFoundError):
+            saved: int = json.loads((partial / "state.json").read_text())["next_row"]
+            if saved > more_than:
+                return saved
+        with suppress(subprocess.TimeoutExpired):
+            job.wait(0.02)
+    raise AssertionError(f"the job ended: {job.communicate()}")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--log-fd", type=int)
     options = parser.parse_args()
     die_with_parent(options.parent)
     control: MessageSocket[FromWorker, ToWorker]

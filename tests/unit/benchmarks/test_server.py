@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -11,10 +12,11 @@ from contenders.contender import ContenderError
 from contenders.server import Launch, Server
 from scenarios import BULK_ROWS, SCENARIOS
 
+CHILD = "import time; time.sleep(60)"
 FAMILY = textwrap.dedent(
-    """
+    f"""
     import subprocess, sys
-    child = [sys.executable, "-c", "import time; time.sleep(60)"]
+    child = [sys.executable, "-c", "{CHILD}"]
     subprocess.Popen(child, start_new_session=True)
     subprocess.Popen(["/bin/sh", "-c", "sleep 60 & echo ready > started"]).wait()
     subprocess.Popen(child).wait()
@@ -27,9 +29,10 @@ def test_a_tree_is_paused_and_ended_as_a_whole() -> None:
     server = Server("family")
     try:
         server.start(Launch([sys.executable, "-c", FAMILY]), cpu=None)
-        while len(server.tree.processes()) < 4:
+        while sorted(last_arguments(server)) != sorted([FAMILY, CHILD, CHILD, "60"]):
             assert server.ended() is None
         found = server.tree.processes()
+        assert len(found) == 4
         server.tree.pause()
         for process in found:
             while process.status() != psutil.STATUS_STOPPED:
@@ -43,6 +46,15 @@ def test_a_tree_is_paused_and_ended_as_a_whole() -> None:
         server.stop()
     assert server.tree.processes() == []
     server.stop()
+
+
+def last_arguments(server: Server) -> list[str]:
+    """Of each process: the shell is gone, and the others are what they will be, once these are right."""
+    found = []
+    for process in server.tree.processes():
+        with suppress(psutil.NoSuchProcess):
+            found += process.cmdline()[-1:]
+    return found
 
 
 def test_the_last_words_are_kept() -> None:

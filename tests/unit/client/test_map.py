@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import re
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -138,6 +141,51 @@ def test_requests_beyond_a_message_are_sent_in_parts(
     first, second = client.model("m").map([given, given + 1])
     assert np.array_equal(first, given)
     assert np.array_equal(second, given + 1)
+
+
+class Screen(io.StringIO):
+    """A terminal that keeps what was shown."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_bar_tells_rate_and_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    """How many of how many; without their number neither that nor when they end is known."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    items = [rows(n) for n in range(6)]
+    for _ in range(2):
+        list(client.model("m").map(items if known else iter(items), progress=True))
+        async with connect_async(client.address) as other:
+            answers = other.model("m").map(items if known else iter(items), progress=True)
+            assert len([each async for each in answers]) == 6
+    shown = screen.getvalue()
+    last = [line for line in shown.splitlines() if " 6/" in line]
+    assert len(last) >= 4
+    for line in last:
+        assert re.search(r"m .* 6/(6|\?)", line), line
+        assert re.search(r"[0-9]/s", line), line
+        assert ("6/6" in line, "0:00:00" in line) == (known, known), line
+
+
+def test_there_is_no_bar_where_nobody_sees_it(
+    client: Client, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard error that is a file stays empty, standard output in any case; without rich it says so."""
+    assert len(list(client.model("m").map([rows(0)] * 3, progress=True))) == 3
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setitem(sys.modules, "inferd.client.bulk.bar", None)
+    with pytest.raises(ImportError, match="pip install rich"):
+        client.model("m").map([rows(0)], progress=True)
+    assert len(list(client.model("m").map([rows(0)]))) == 1
 
 
 def test_one_client_serves_many_threads(client: Client) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from inferd.core.link.messages import BatchCounts, Spent, VersionCounts
+from inferd.core.link.messages import BatchCounts, ResponseCounts, Spent, VersionCounts
 from inferd.core.telemetry.counts import PART, Counts, sum_of
 
 
@@ -62,6 +63,21 @@ def test_sums_are_exact() -> None:
     assert total.batches[4] == version(3, 4).batches[4]
 
 
+def responses(number: int, each: int = 1) -> VersionCounts:
+    """Counts of a model that has yielded answers of this many indices."""
+    spent = Spent(each, 10 * each)
+    counted = ResponseCounts(spent, spent, spent, Spent(each, 1), Spent(0, 0), spent)
+    return VersionCounts("m", 1, responses=(counted,) * number)
+
+
+def test_responses_are_added_index_by_index() -> None:
+    """Also where one gateway has seen longer answers than the other."""
+    total = sum_of(responses(3, 2), responses(1, 5))
+    assert total == sum_of(responses(1, 5), responses(3, 2))
+    assert [each.success for each in total.responses] == [Spent(7, 70), Spent(2, 20), Spent(2, 20)]
+    assert total.responses[0].fail == Spent(7, 2)
+
+
 def test_versions_are_kept_apart() -> None:
     """By model and by number."""
     counts = counted(version(1), version(2, number=2), version(3, model="n"))
@@ -88,5 +104,20 @@ def test_parts_fit_and_are_all_of_it(shape: list[int]) -> None:
     again = Counts()
     for part in whole.parts():
         assert 0 < sum(1 + len(each.batches) for each in part) <= PART
+        again.update(part)
+    assert list(again) == list(whole)
+
+
+def test_responses_go_with_every_part_of_their_version() -> None:
+    """They have room in its messages, and arrive whole however many batch sizes there are."""
+    yielding = responses(64)
+    sizes = {size: BatchCounts() for size in range(1, 2 * PART)}
+    cut = msgspec.structs.replace(yielding, batches=sizes)
+    others = [msgspec.structs.replace(yielding, version=number) for number in range(2, 9)]
+    whole = counted(cut, *others)
+    again = Counts()
+    for part in whole.parts():
+        room = sum(1 + 2 * len(each.responses) + len(each.batches) for each in part)
+        assert 0 < room <= PART
         again.update(part)
     assert list(again) == list(whole)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from inferd.core.link.messages import AskCounts, CountsReport, OtherCounts, VersionCounts
+from inferd.core.link.messages import (
+    AskCounts,
+    CountsReport,
+    MemoryUsage,
+    OtherCounts,
+    Spent,
+    VersionCounts,
+    VersionMemory,
+)
 from inferd.core.link.sockets import PeerGone
 from inferd.core.telemetry.counts import Counts
 from inferd.server.gateway.counts import CountsReporter, counts_of
-from inferd.server.gateway.others import OtherGateways
+from inferd.server.gateway.others import Memory, OtherGateways
 from inferd.server.gateway.scheduling.statistics import Statistics
 
 TIMES = (1, 2, 3)
@@ -72,6 +80,18 @@ def test_only_what_has_changed_is_told() -> None:
     assert (told.model, told.fail.count, told.batches) == ("n", 1, {})
 
 
+def test_answers_of_a_generator_that_goes_on_are_told() -> None:
+    """Nothing else may have been counted for as long as it lasts."""
+    counting = Counting()
+    counting.execute(1)
+    counting.report()
+    counting.statistics["m", 1].response(0).succeeded(5, 2)
+    (told,) = counting.report()
+    assert [each.success for each in told.responses] == [Spent(1, 7)]
+    assert counting.report() == []
+    assert counting.picture.of("m", 1) == counts_of("m", 1, counting.statistics["m", 1])
+
+
 def test_a_last_report_is_sent_at_the_end() -> None:
     """What was counted while the gateway drained is not lost."""
     counting = Counting()
@@ -107,7 +127,7 @@ def test_an_answer_in_parts_is_told_when_it_is_whole() -> None:
 
     def tell(who: str) -> None:
         others.counts(
-            lambda counts: told.append(
+            lambda counts, _: told.append(
                 (who, counts.of("m", 1).execution_count, counts.of("n", 1).execution_count)
             )
         )
@@ -129,6 +149,19 @@ def test_without_a_supervisor_there_are_no_others() -> None:
     def gone(_: AskCounts) -> None:
         raise PeerGone("end of file")
 
-    told: list[Counts] = []
-    OtherGateways(gone).counts(told.append)
-    assert [list(each) for each in told] == [[]]
+    told: list[tuple[Counts, Memory]] = []
+    OtherGateways(gone).counts(lambda counts, memory: told.append((counts, memory)))
+    assert [(list(counts), memory) for counts, memory in told] == [([], {})]
+
+
+def test_memory_comes_with_the_counts() -> None:
+    """In whichever part of the answer, by model and version."""
+    asked: list[AskCounts] = []
+    told: list[Memory] = []
+    others = OtherGateways(asked.append)
+    others.counts(lambda _, memory: told.append(memory))
+    one, other = (MemoryUsage("CPU", 0, 5),), (MemoryUsage("CPU", 0, 6), MemoryUsage("GPU", 1, 7))
+    parts = (VersionMemory("m", 1, one),), (VersionMemory("m", 2, other),)
+    others.answered(OtherCounts(asked[0].ask, (), last=False, memory=parts[0]))
+    others.answered(OtherCounts(asked[0].ask, (), last=True, memory=parts[1]))
+    assert told == [{("m", 1): one, ("m", 2): other}]

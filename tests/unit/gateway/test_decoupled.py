@@ -12,6 +12,12 @@ from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeplo
 from inferd.server.gateway.scheduling.decoupled.pending import DecoupledPending
 from inferd.server.gateway.scheduling.instance import Completed, Instance
 from inferd.server.gateway.scheduling.pending import OutputLayout
+from inferd.server.gateway.scheduling.statistics import (
+    MOST_RESPONSES,
+    Duration,
+    ResponseStatistics,
+    Statistics,
+)
 from inferd.wire.errors import DeadlineExceeded, ServingError
 from inferd.wire.tensors import Buffer
 from support.generating_worker import GeneratingWorker, count
@@ -89,8 +95,9 @@ class Stage(Scene):
             return message
         outcome = instance.answer(message)
         assert isinstance(outcome, Completed)
-        if self.decoupled.pass_on(outcome):
-            self.decoupled.advance(instance, message.batch)
+        goes_on = self.decoupled.pass_on(outcome)
+        if goes_on is not None:
+            self.decoupled.passed_on(instance, outcome, goes_on=goes_on)
         return message
 
 
@@ -195,3 +202,61 @@ def test_room_asked_for_too_late_is_not_looked_for(stage: Stage) -> None:
         stage.follow(instance)
     stage.deployment.overflowed(instance, OutputOverflow(1, 1 << 30))
     assert instance.late_answers == 1
+
+
+def test_answers_are_counted_by_their_index(stage: Stage) -> None:
+    """Each with the time of its own step; an end without an answer as an empty one in its place."""
+    instance, _ = stage.add()
+    for _ in range(2):
+        heard = stage.ask()
+        while not heard.ended:
+            stage.follow(instance)
+    answer = ResponseStatistics(Duration(2, 20), Duration(2, 2), Duration(2, 22))
+    # The fake worker says 2,000 ns for all four steps, of which the first three took 30.
+    end = ResponseStatistics(Duration(2, 2 * 1970), empty_response=Duration(2, 2 * 1970))
+    assert stage.deployment.statistics.responses == [answer, answer, answer, end]
+
+
+def test_what_ends_a_generator_early_is_counted_in_the_place_of_its_next_answer(
+    stage: Stage,
+) -> None:
+    """A failure with the time since that answer was asked for, a cancel with what closing took."""
+    instance, _ = stage.add()
+    gone, late = stage.ask(), stage.ask(last=5)
+    stage.follow(instance)
+    stage.follow(instance)
+    stage.clock.now += 1
+    stage.deployment.cancel(gone)
+    stage.clock.now += 4
+    stage.deployment.dispatch()
+    while instance.outstanding:
+        stage.follow(instance)
+    assert (len(gone.answers), len(late.answers)) == (1, 1)
+    first, second = stage.deployment.statistics.responses
+    assert (first.success.count, first.fail.count, first.cancel.count) == (2, 0, 0)
+    assert second.cancel == Duration(1, 4_000_000_000)
+    assert second.fail == second.compute_infer == Duration(1, 5_000_000_000)
+    assert second.success.count == 0
+
+
+def test_a_request_that_never_ran_has_no_answers_to_count(stage: Stage) -> None:
+    """Neither one that ran out of time in the queue nor one whose caller left there."""
+    instance, _ = stage.add(depth=1)
+    runs, late, left = stage.ask(), stage.ask(wait=1), stage.ask()
+    stage.deployment.cancel(left)
+    stage.clock.now += 2
+    stage.deployment.dispatch()
+    assert late.error is not None
+    assert (runs.error, instance.outstanding, stage.deployment.waiting) == (None, 1, 0)
+    assert stage.deployment.statistics.responses == []
+
+
+def test_answers_beyond_the_last_index_are_counted_together() -> None:
+    """Whatever a model yields, its counts stay small."""
+    statistics = Statistics()
+    for index in range(3 * MOST_RESPONSES):
+        statistics.response(index).succeeded(1, 1)
+    assert [each.success.count for each in statistics.responses] == [
+        *[1] * (MOST_RESPONSES - 1),
+        2 * MOST_RESPONSES + 1,
+    ]

@@ -13,6 +13,7 @@ from inferd.core.link.messages import FromWorker, LoadingFailed, LoadModel, Pinn
 from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
 from inferd.core.process import die_with_parent
 from inferd.core.telemetry import logs
+from inferd.worker import streams
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -26,7 +27,12 @@ def main(argv: Sequence[str]) -> int:
     die_with_parent(options.parent)
     # Ctrl-C reaches the terminal's whole process group; the supervisor decides what ends when.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logs.configure(options.log_level, options.log_format, process="worker")
+    stream = None
+    if options.log_fd is not None:
+        stream = streams.logs_at(options.log_fd)
+        streams.print_by_line()
+    logs.configure(options.log_level, options.log_format, process="worker", stream=stream)
+    logs.log_uncaught()
     control: MessageSocket[FromWorker, ToWorker]
     control = MessageSocket(adopt(options.control_fd), ToWorker)
     try:
@@ -102,6 +108,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--control-fd", type=int, required=True, metavar="N")
     parser.add_argument("--parent", type=int, required=True, metavar="PID")
+    parser.add_argument("--log-fd", type=int, metavar="N")
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--log-format", default="auto")
     return parser.parse_args(argv)

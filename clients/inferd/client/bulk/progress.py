@@ -16,17 +16,12 @@ class Progress:
 
 
 class _Bar(Progress):
-    """Counts items; with their number known it shows the time that remains."""
+    """Counts items, with their rate; with their number known it shows the time that remains."""
 
     def __init__(self, model: str, total: int | None) -> None:
-        from rich import progress  # noqa: PLC0415 - only here, for it is not installed with a client
+        from inferd.client.bulk.bar import item_bar  # noqa: PLC0415 - only here: it needs rich
 
-        self._bar = progress.Progress(
-            *progress.Progress.get_default_columns()[:2],
-            progress.MofNCompleteColumn(),
-            progress.TimeRemainingColumn(),
-            transient=True,
-        )
+        self._bar = item_bar()
         self._task = self._bar.add_task(model, total=total)
         self._bar.start()
 

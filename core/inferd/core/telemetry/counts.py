@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from operator import add
 
 import msgspec
@@ -11,13 +12,15 @@ from inferd.core.link.messages import (
     BatchCounts,
     Buckets,
     MethodCounts,
+    ResponseCounts,
     Sorted,
     Spent,
     VersionCounts,
 )
 
 PART = 512
-"""Batch sizes in one message, or as much: 40 KB, far below what a socket takes at once."""
+"""Batch sizes in one message, or as much: 40 KB, far below what a socket takes at once. An index of
+responses counts as two."""
 
 _OF_VERSION = 8
 """Batch sizes that take as much room as the rest of a version."""
@@ -59,13 +62,14 @@ class Counts:
         room = PART
         for counts in self:
             batches = list(counts.batches.items())
+            whole = _OF_VERSION + 2 * len(counts.responses)
             while True:
-                taken, batches = batches[: room - _OF_VERSION], batches[room - _OF_VERSION :]
-                part.append(msgspec.structs.replace(counts, batches=dict(taken)))
-                room -= _OF_VERSION + len(taken)
-                if room <= _OF_VERSION:
+                if part and room <= whole:
                     yield tuple(part)
                     part, room = [], PART
+                taken, batches = batches[: room - whole], batches[room - whole :]
+                part.append(msgspec.structs.replace(counts, batches=dict(taken)))
+                room -= whole + len(taken)
                 if not batches:
                     break
         if part:
@@ -117,6 +121,12 @@ def sum_of(one: VersionCounts, other: VersionCounts) -> VersionCounts:
         exemplar=max(
             filter(None, (one.exemplar, other.exemplar)), key=lambda each: each.epoch, default=None
         ),
+        responses=tuple(
+            [
+                _response(*both)
+                for both in zip_longest(one.responses, other.responses, fillvalue=ResponseCounts())
+            ]
+        ),
     )
 
 
@@ -139,6 +149,11 @@ def _batch(one: BatchCounts | None, other: BatchCounts | None) -> BatchCounts:
         _spent(one.compute_infer, other.compute_infer),
         _spent(one.compute_output, other.compute_output),
     )
+
+
+def _response(one: ResponseCounts, other: ResponseCounts) -> ResponseCounts:
+    names = ResponseCounts.__struct_fields__
+    return ResponseCounts(*[_spent(getattr(one, name), getattr(other, name)) for name in names])
 
 
 def _spent(one: Spent, other: Spent) -> Spent:

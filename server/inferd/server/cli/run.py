@@ -13,15 +13,13 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
-    ProgressColumn,
-    Task,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
 from inferd.client import InferenceError, Model, connect
+from inferd.client.bulk.bar import Rate
 from inferd.client.inputs import UsageError
 from inferd.server.cli.output import FAILED, MISUSED, complain, show
 from inferd.server.cli.rows.columns import InputColumns, match_columns
@@ -180,15 +178,6 @@ def _columns(texts: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-class _Rate(ProgressColumn):
-    """Rows per second."""
-
-    def render(self, task: Task) -> Text:
-        """As the last half minute had them."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")
-
-
 def _bar() -> Progress:
     """On a terminal alone; the rows per second and the time that remains."""
     return Progress(
@@ -196,7 +185,7 @@ def _bar() -> Progress:
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.completed:,.0f} rows"),
-        _Rate(),
+        Rate(),
         TimeRemainingColumn(),
         console=Console(file=sys.stderr),
         disable=not sys.stderr.isatty(),

@@ -13,6 +13,7 @@ from inferd.core.link.messages import (
     BatchCounts,
     CountsReport,
     Exemplar,
+    ResponseCounts,
     Sorted,
     Spent,
     VersionCounts,
@@ -20,7 +21,12 @@ from inferd.core.link.messages import (
 from inferd.core.link.sockets import PeerGone
 from inferd.core.telemetry.counts import Counts
 from inferd.core.telemetry.lag import Lag
-from inferd.server.gateway.scheduling.statistics import BatchStatistics, Duration, Statistics
+from inferd.server.gateway.scheduling.statistics import (
+    BatchStatistics,
+    Duration,
+    ResponseStatistics,
+    Statistics,
+)
 
 PERIOD = 1.0
 """Seconds between reports that nobody asked for: as much is lost when this process is killed."""
@@ -72,11 +78,18 @@ class CountsReporter:
         changes = []
         for key, found in list(statistics.items()):
             told = self._told.get(key)
-            # Everything that is counted ends as an execution, as a failure or without its caller.
-            if told is not None and (told.execution_count, told.fail.count, told.cancelled) == (
+            # Everything that is counted ends as an execution, as a failure or without its caller,
+            # except for answers of generators that are still to end.
+            if told is not None and (
+                told.execution_count,
+                told.fail.count,
+                told.cancelled,
+                told.responses,
+            ) == (
                 found.execution_count,
                 found.fail.count,
                 found.cancelled,
+                _responses(found),
             ):
                 continue
             counts = self._told[key] = counts_of(*key, found)
@@ -115,6 +128,22 @@ def counts_of(model: str, version: int, statistics: Statistics) -> VersionCounts
             tuple(statistics.output_buckets),
         ),
         None if statistics.exemplar is None else Exemplar(*statistics.exemplar),
+        _responses(statistics),
+    )
+
+
+def _responses(statistics: Statistics) -> tuple[ResponseCounts, ...]:
+    return tuple([_response(each) for each in statistics.responses])
+
+
+def _response(response: ResponseStatistics) -> ResponseCounts:
+    return ResponseCounts(
+        _spent(response.compute_infer),
+        _spent(response.compute_output),
+        _spent(response.success),
+        _spent(response.fail),
+        _spent(response.empty_response),
+        _spent(response.cancel),
     )
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from inferd.core.link.messages import AskCounts, OtherCounts
+from inferd.core.link.messages import AskCounts, MemoryUsage, OtherCounts
 from inferd.core.link.sockets import PeerGone
 from inferd.core.telemetry.counts import Counts
 
-Told = Callable[[Counts], None]
+Memory = Mapping[tuple[str, int], tuple[MemoryUsage, ...]]
+"""What versions take, by model and version, on the whole server; some may be missing."""
+
+Told = Callable[[Counts, Memory], None]
 
 
 class OtherGateways:
-    """Asks what they have counted, and what those had that are no more. Safe from any thread."""
+    """Asks what they have counted, and what those had that are no more. Safe from any thread.
+
+    With the answer comes what memory models take, which only the supervisor sees.
+    """
 
     def __init__(self, send: Callable[[AskCounts], None]) -> None:
         self._send = send
         self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[Counts, Told]] = {}
+        self._waiting: dict[int, _Asked] = {}
         self._numbers = itertools.count(1)
 
     def counts(self, told: Told) -> None:
@@ -29,13 +36,13 @@ class OtherGateways:
         """
         with self._lock:
             number = next(self._numbers)
-            self._waiting[number] = Counts(), told
+            self._waiting[number] = _Asked(told)
         try:
             self._send(AskCounts(number))
         except PeerGone:
             with self._lock:
                 self._waiting.pop(number, None)
-            told(Counts())
+            told(Counts(), {})
 
     def answered(self, answer: OtherCounts) -> None:
         """Pass the supervisor's answer on, once all of it is here."""
@@ -45,7 +52,14 @@ class OtherGateways:
                 return
             if answer.last:
                 del self._waiting[answer.ask]
-        counts, told = waiting
-        counts.update(answer.counts)
+        waiting.counts.update(answer.counts)
+        waiting.memory.update(((each.model, each.version), each.usage) for each in answer.memory)
         if answer.last:
-            told(counts)
+            waiting.told(waiting.counts, waiting.memory)
+
+
+@dataclass(slots=True)
+class _Asked:
+    told: Told
+    counts: Counts = field(default_factory=Counts)
+    memory: dict[tuple[str, int], tuple[MemoryUsage, ...]] = field(default_factory=dict)

@@ -36,8 +36,10 @@ from inferd.server.supervisor.replicas.devices import Machine, survey
 from inferd.server.supervisor.replicas.process import python
 from inferd.server.supervisor.replicas.replica import WorkerTerms
 from inferd.server.supervisor.repository.scan import Scan, ScanError, scan
+from inferd.server.supervisor.resources.readings import Readings
 from inferd.server.supervisor.summary import Addresses, Summary, summarise
 from inferd.server.supervisor.terms import library_terms, start_of
+from inferd.server.supervisor.versions.memory import Memory
 from inferd.server.supervisor.versions.plan import cpu_workers
 from inferd.wire.errors import Forbidden, ServingError, Unexpected
 
@@ -82,6 +84,7 @@ class Supervisor:
         self._settings = settings
         self._programs = programs
         self._on_ready = on_ready
+        self._readings = Readings()
         self._machine = machine or survey()
         self._ready = False
         self._ops: str | None = None
@@ -101,7 +104,15 @@ class Supervisor:
         )
         incidents = self._operations.incidents
         start = start_of(settings)
-        self._doors = Doors(start, self._programs.gateway, self, number=number, incidents=incidents)
+        memory = Memory(self._readings, lambda: self._library.alive)
+        self._doors = Doors(
+            start,
+            self._programs.gateway,
+            self,
+            number=number,
+            incidents=incidents,
+            memory=memory.by_version,
+        )
         workers = WorkerTerms(self._programs.worker, settings.load_timeout, incidents=incidents)
         terms = library_terms(settings, self._machine, workers, gateways=number)
         self._library = Library(terms, self._doors)
@@ -204,7 +215,7 @@ class Supervisor:
 
     def _open_operations(self) -> None:
         if self._settings.ops is not None:
-            observer = Observer(self._doors, self._library)
+            observer = Observer(self._doors, self._library, self._readings)
             try:
                 self._ops = self._operations.open(self._settings.ops, observer)
             except OpsListenError as error:
@@ -261,6 +272,7 @@ class Supervisor:
         self._doors.kill()
         await self._doors.reaped()
         self._regions.close()
+        self._readings.close()
 
     def _kill(self) -> None:
         self._doors.kill()

@@ -143,6 +143,7 @@ def test_words_fit_their_columns() -> None:
     assert [words.milliseconds(each) for each in (None, 0.00012, 0.0123, 1.5, 60)] == [
         "-", "0.12", "12.3", "1,500", "60,000",
     ]  # fmt: skip
+    assert [words.age(each) for each in (0.001, 0.06, 59.96)] == ["<0.1 s", "0.1 s", "60.0 s"]
     assert [words.size(each) for each in (None, 0, 999, 1500, 61_000_000, 999_600_000)] == [
         "-", "0 B", "999 B", "1.5 kB", "61 MB", "1.0 GB",
     ]  # fmt: skip

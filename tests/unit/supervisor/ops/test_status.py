@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
-from dataclasses import dataclass, field
-
 import msgspec
 import pytest
 
@@ -16,6 +12,7 @@ from inferd.core.telemetry.sample import Sample
 from inferd.core.telemetry.status import Addresses, Status, VersionStatus
 from inferd.server.supervisor.incidents import Incidents
 from inferd.server.supervisor.ops.observation import (
+    NOTHING_READ,
     GatewayView,
     Observation,
     Observer,
@@ -25,62 +22,40 @@ from inferd.server.supervisor.ops.status.look import Look, totals_of
 from inferd.server.supervisor.ops.status.tally import Tally
 from inferd.server.supervisor.ops.status.window import Window
 from inferd.server.supervisor.replicas.instance import Phase
+from inferd.server.supervisor.resources.gpus import GpuReading
+from inferd.server.supervisor.resources.processes import ProcessReading
+from inferd.server.supervisor.resources.resources import Reading
 
-GATEWAY, WORKER, SECOND = 71, 81, 82
+GATEWAY, WORKER = 71, 81
 
 
-@dataclass
-class Process:
+def process(
+    pid: int, cpu_seconds: float, resident: int = 300, proportional: int | None = 200
+) -> ProcessReading:
     """A reading of one process."""
-
-    cpu_seconds: float
-    resident_bytes: int = 300
-    proportional_bytes: int | None = 200
+    return ProcessReading(pid, cpu_seconds, resident, proportional, threads=1, open_files=3)
 
 
-@dataclass
-class Gpu:
-    """A reading of one GPU."""
-
-    energy_joules: float | None
-    processes: dict[int, int]
-    index: int = 0
-    uuid: str = "GPU-1"
-    name: str = "a GPU"
-    utilization: float | None = 0.5
-    memory_used: int = 10
-    memory_total: int = 100
-    power_watts: float | None = 70.0
-    temperature: float | None = 40.0
-    lost: bool = False
+def gpu(energy: float, **processes: int) -> GpuReading:
+    """A reading of one GPU; `processes` are `pid_N` and their bytes."""
+    held = {int(name.removeprefix("pid_")): nbytes for name, nbytes in processes.items()}
+    return GpuReading(
+        0, "GPU-1", "a GPU", utilization=0.5, memory_used=10, memory_total=100, power_watts=70.0,
+        energy_joules=energy, temperature=40.0, processes=held,
+    )  # fmt: skip
 
 
-@dataclass
-class Reading:
-    """What a fake reader found."""
-
-    processes: dict[int, Process]
-    gpus: list[Gpu] = field(default_factory=list)
-
-
-@dataclass
-class Readings:
-    """A reader that tells what the test says, and remembers what it was asked for."""
-
-    reading: Reading
-    asked: Collection[int] = ()
-
-    def read(self, pids: Collection[int], /) -> Reading:
-        """What the test says."""
-        self.asked = pids
-        return self.reading
+def reading(*processes: ProcessReading, gpus: tuple[GpuReading, ...] = ()) -> Reading:
+    """What was read of these."""
+    return Reading(gpus, {each.pid: each for each in processes})
 
 
 class Seen(Observer):
     """An observer that sees what the test says."""
 
-    def __init__(self, *counts: VersionCounts) -> None:
+    def __init__(self, *counts: VersionCounts, read: Reading = NOTHING_READ) -> None:
         self.counts = counts
+        self.read = read
         self.gateways = (GatewayView("gateway", up=True, pid=GATEWAY, lag=0.01),)
         self.workers = (
             WorkerView("m", 1, 0, "cpu", up=True, phase=Phase.ATTACHED, pid=WORKER),
@@ -98,11 +73,12 @@ class Seen(Observer):
             gateways=self.gateways,
             lag=0.0,
             seconds=0.001,
+            reading=self.read,
         )  # fmt: skip
 
-    def pids(self) -> frozenset[int]:
-        """This process, as the supervisor, and the fake ones."""
-        return frozenset({os.getpid(), GATEWAY, WORKER})
+    async def reading(self) -> Reading:
+        """What the test says."""
+        return self.read
 
     def addresses(self) -> dict[str, str | None]:
         """HTTP is off."""
@@ -125,11 +101,10 @@ def counts(answered: int, model: str = "m", version: int = 1) -> VersionCounts:
     )
 
 
-def look(seen: Seen, clock: ManualClock, **options: Readings) -> Look:
+def look(seen: Seen, clock: ManualClock) -> Look:
     """Somebody who looks at a server that is ready."""
-    return Look(
-        seen, Tally(Incidents()), not_ready=lambda: "", ops="127.0.0.1:2", clock=clock, **options
-    )
+    tally = Tally(Incidents())
+    return Look(seen, tally, not_ready=lambda: "", ops="127.0.0.1:2", clock=clock)
 
 
 def only(status: Status, model: str = "m") -> VersionStatus:
@@ -167,7 +142,7 @@ async def test_figures_are_over_the_window() -> None:
     assert only(found).figures.mean_seconds == pytest.approx(0.005)
     assert only(found).figures.p50_seconds == pytest.approx(0.00375)
     assert only(found, "n").figures.requests_per_second == 0.0
-    looking._window.note(looking._sample(seen.counts, await looking._read(())))
+    looking._window.note(looking._sample(seen.counts, NOTHING_READ))
     clock.advance(60.0)
     seen.counts = (counts(110),)
     found = await looking.status()
@@ -202,7 +177,7 @@ async def test_a_version_is_described() -> None:
     assert status.server.addresses == Addresses(grpc="127.0.0.1:1", http=None, ops="127.0.0.1:2")
 
 
-async def test_without_a_reader_nothing_is_made_up() -> None:
+async def test_without_a_reading_nothing_is_made_up() -> None:
     """CPU, memory and power are unknown, not zero."""
     clock = ManualClock()
     looking = look(Seen(counts(5)), clock)
@@ -218,17 +193,17 @@ async def test_without_a_reader_nothing_is_made_up() -> None:
 async def test_consumption_is_of_a_version_s_own_workers() -> None:
     """CPU since the window began, shared memory divided, power of a GPU that nobody else is on."""
     clock = ManualClock()
-    reader = Readings(Reading({WORKER: Process(1.0), GATEWAY: Process(2.0, 300, None)}))
-    gpu = Gpu(1000.0, {WORKER: 64})
-    looking = look(Seen(), clock, reader=reader)
-    reader.reading.gpus = [gpu]
-    looking._window = Window(looking._sample((), reader.reading))
-    reader.reading = Reading(
-        {WORKER: Process(3.0), GATEWAY: Process(2.5, 300, None)}, [Gpu(1500.0, {WORKER: 64})]
+    seen = Seen(
+        read=reading(
+            process(WORKER, 1.0), process(GATEWAY, 2.0, 300, None), gpus=(gpu(1000.0, pid_81=64),)
+        )
     )
+    looking = look(seen, clock)
+    looking._window = Window(looking._sample((), seen.read))
+    later = process(WORKER, 3.0), process(GATEWAY, 2.5, 300, None)
+    seen.read = reading(*later, gpus=(gpu(1500.0, pid_81=64),))
     clock.advance(4.0)
     found = await looking.status()
-    assert reader.asked == {os.getpid(), GATEWAY, WORKER}
     used = only(found).consumption
     assert (used.cpu, used.memory_bytes, used.gpu_memory_bytes) == (0.5, 200, 64)
     assert used.watts == pytest.approx(125.0)
@@ -236,7 +211,7 @@ async def test_consumption_is_of_a_version_s_own_workers() -> None:
     assert (found.gateways[0].use.cpu, found.gateways[0].use.memory_bytes) == (0.125, 300)
     (shown,) = found.gpus
     assert (shown.utilization, shown.power_watts, shown.pids) == (0.5, 70.0, (WORKER,))
-    reader.reading.gpus[0].processes[SECOND] = 1
+    seen.read = reading(*later, gpus=(gpu(1500.0, pid_81=64, pid_82=1),))
     assert only(await looking.status()).consumption.watts is None
 
 

@@ -161,7 +161,7 @@ class Generation:
         if self._last:
             self.closed = True
             return self._done(slots)
-        return BatchAnswer(self.batch, slots)
+        return BatchAnswer(self.batch, slots, self._infer_ns, self._output_ns)
 
     def _done(self, outputs: tuple[SlotTensor, ...]) -> BatchDone:
         began = None

@@ -9,6 +9,7 @@ from inferd.core.link.messages.counts import (
     Buckets,
     Exemplar,
     MethodCounts,
+    ResponseCounts,
     Sorted,
     Spent,
     VersionCounts,
@@ -32,6 +33,7 @@ from inferd.core.link.messages.gateway_worker import (
     SlotTensor,
     ToLinkedWorker,
 )
+from inferd.core.link.messages.memory import MemoryUsage, VersionMemory
 from inferd.core.link.messages.message import (
     Fault,
     Message,
@@ -117,6 +119,7 @@ __all__ = [
     "Loaded",
     "LoadingFailed",
     "MemoryReport",
+    "MemoryUsage",
     "Message",
     "MethodCounts",
     "ModelSource",
@@ -133,6 +136,7 @@ __all__ = [
     "RemoveRegion",
     "ReportCounts",
     "RepositoryCommand",
+    "ResponseCounts",
     "RunBatch",
     "SequenceStep",
     "SequenceTerms",
@@ -151,5 +155,6 @@ __all__ = [
     "UnregisterRegion",
     "VersionCounts",
     "VersionLoad",
+    "VersionMemory",
     "VersionState",
 ]

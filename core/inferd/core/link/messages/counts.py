@@ -42,8 +42,19 @@ class Exemplar(msgspec.Struct, frozen=True, array_like=True):
     epoch: float
 
 
+class ResponseCounts(msgspec.Struct, frozen=True, array_like=True):
+    """The answers of one index to requests of a model that yields."""
+
+    compute_infer: Spent = Spent()
+    compute_output: Spent = Spent()
+    success: Spent = Spent()
+    fail: Spent = Spent()
+    empty_response: Spent = Spent()
+    cancel: Spent = Spent()
+
+
 class VersionCounts(msgspec.Struct, frozen=True, array_like=True):
-    """Counts of one model version, which only grow; `batches` by rows.
+    """Counts of one model version, which only grow; `batches` by rows, `responses` by index.
 
     `last_inference` is in milliseconds since the epoch. `errors` are failed requests by reason,
     `received` and `sent` bytes of inputs and outputs. Requests that reached no model are counted
@@ -68,6 +79,7 @@ class VersionCounts(msgspec.Struct, frozen=True, array_like=True):
     sent: int = 0
     buckets: Sorted = Sorted()
     exemplar: Exemplar | None = None
+    responses: tuple[ResponseCounts, ...] = ()
 
 
 class VersionLoad(msgspec.Struct, frozen=True, array_like=True):

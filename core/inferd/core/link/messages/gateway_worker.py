@@ -129,10 +129,15 @@ class BatchDone(Message, frozen=True):
 
 
 class BatchAnswer(Message, frozen=True):
-    """A generator has yielded: its outputs lie in the arena, and it waits for `AdvanceBatch`."""
+    """A generator has yielded: its outputs lie in the arena, and it waits for `AdvanceBatch`.
+
+    The times, in nanoseconds, are those of all its steps so far.
+    """
 
     batch: int
     outputs: tuple[SlotTensor, ...]
+    infer_ns: int
+    output_ns: int
 
 
 class OutputOverflow(Message, frozen=True):

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from inferd.core.link.messages.counts import MethodCounts, VersionCounts, VersionLoad
+from inferd.core.link.messages.memory import VersionMemory
 from inferd.core.link.messages.message import Fault, Message
 from inferd.core.link.messages.supervisor_worker import Pinning
 from inferd.wire.signature import Signature
@@ -121,11 +122,15 @@ class ReportCounts(Message, frozen=True):
 
 
 class OtherCounts(Message, frozen=True):
-    """The answer to `AskCounts`, in one message or several; `last` ends it."""
+    """The answer to `AskCounts`, in one message or several; `last` ends it.
+
+    `memory` is of all versions that have processes, as far as it is known; each is named once.
+    """
 
     ask: int
     counts: tuple[VersionCounts, ...]
     last: bool
+    memory: tuple[VersionMemory, ...] = ()
 
 
 class CommandAnswer(Message, frozen=True):

@@ -11,6 +11,7 @@ from inferd.core.link.messages import (
     Loaded,
     LoadingFailed,
     LoadModel,
+    MemoryReport,
     ModelSource,
     Pinning,
     ToWorker,
@@ -78,7 +79,7 @@ async def _load(source: ModelSource, limit: float) -> Loaded | str:
     answer: asyncio.Future[Loaded | str] = asyncio.get_running_loop().create_future()
 
     def said(message: FromWorker) -> None:
-        if not answer.done():
+        if not answer.done() and not isinstance(message, MemoryReport):
             answer.set_result(message.reason if isinstance(message, LoadingFailed) else message)
 
     def ended(how: Exit) -> None:

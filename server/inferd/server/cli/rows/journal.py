@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -58,7 +59,7 @@ class Journal:
         self._sizes = dict(self.state.sizes)
         self._answered, self._rejected = self.state.answered, self.state.rejected
         self._files: dict[str, BinaryIO] = {}
-        self._saved = monotonic()
+        self._saved = -inf  # what comes first is saved at once, and with it the job's token
 
     @property
     def rejects(self) -> Path:
@@ -134,14 +135,13 @@ class Journal:
         paths = [self.folder / f"output-{at}.bin" for at in range(len(state.outputs))]
         files = [path.open("rb") for path in paths]
         try:
-            numbers = np.fromfile(self.folder / "rows.bin", "<i8")
-            for at in range(0, len(numbers), _READ_ROWS):
-                some = numbers[at : at + _READ_ROWS]
+            files.append((self.folder / "rows.bin").open("rb"))
+            while len(some := np.fromfile(files[-1], "<i8", _READ_ROWS)):
                 yield (
                     some,
                     {
                         name: _read_rows(file, kind, (len(some), *shape))
-                        for file, (name, kind, shape) in zip(files, state.outputs, strict=True)
+                        for file, (name, kind, shape) in zip(files[:-1], state.outputs, strict=True)
                     },
                 )
         finally:

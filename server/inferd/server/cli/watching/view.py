@@ -80,7 +80,7 @@ def _traffic(models: Sequence[VersionStatus], width: int) -> Table:
                 words.milliseconds(told.p50_seconds),
                 words.milliseconds(told.p99_seconds),
                 str(each.queued),
-                f"{each.queue_age:.1f} s" if each.queued else words.UNKNOWN,
+                words.age(each.queue_age) if each.queued else words.UNKNOWN,
                 words.number(told.batch_rows),
             )
         )

@@ -36,6 +36,11 @@ def milliseconds(seconds: float | None) -> str:
     return f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
+def age(seconds: float) -> str:
+    """In tenths of a second."""
+    return f"{seconds:.1f} s" if seconds >= 0.05 else "<0.1 s"
+
+
 def number(value: float | None) -> str:
     """A mean of things that are counted."""
     if value is None:

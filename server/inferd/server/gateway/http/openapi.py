@@ -193,6 +193,25 @@ _REPLIES: Schema = {
                             )
                         ),
                         "batch_stats": _list({"type": "object"}),
+                        "memory_usage": _list(
+                            _object({"type": _TEXT, "id": _NUMBER, "byte_size": _NUMBER})
+                        ),
+                        "response_stats": {
+                            "type": "object",
+                            "additionalProperties": _object(
+                                dict.fromkeys(
+                                    (
+                                        "compute_infer",
+                                        "compute_output",
+                                        "success",
+                                        "fail",
+                                        "empty_response",
+                                        "cancel",
+                                    ),
+                                    _SPENT,
+                                )
+                            ),
+                        },
                     }
                 )
             )

@@ -229,17 +229,18 @@ class Dispatcher:
         if not isinstance(deployment, DecoupledDeployment):
             raise TypeError("a worker gave one of many answers for a model that is not decoupled")
         outcome = instance.answer(message)
-        goes_on = False
-        if isinstance(outcome, Completed):
-            try:
-                goes_on = deployment.pass_on(outcome)
-            except OutputInvalid as error:
-                outcome = Failed(outcome.number, outcome.execution, error)
-        with self.lock:
-            if isinstance(outcome, Failed):
-                deployment.misanswered(instance, outcome)
-            elif goes_on:
-                deployment.advance(instance, message.batch)
+        with self._answering:
+            goes_on: bool | None = None
+            if isinstance(outcome, Completed):
+                try:
+                    goes_on = deployment.pass_on(outcome)
+                except OutputInvalid as error:
+                    outcome = Failed(outcome.number, outcome.execution, error)
+            with self.lock:
+                if isinstance(outcome, Failed):
+                    deployment.misanswered(instance, outcome)
+                elif outcome is not None and goes_on is not None:
+                    deployment.passed_on(instance, outcome, goes_on=goes_on)
 
     def _detach(self, deployment: Deployment, instance: Instance) -> None:
         with self.lock:

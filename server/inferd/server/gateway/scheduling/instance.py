@@ -195,7 +195,8 @@ class Instance:
 
     def answer(self, message: BatchAnswer) -> Completed | Failed | None:
         """One answer of a generator, as `conclude` gives the last; it lies there until `advance`."""
-        return self.conclude(BatchDone(message.batch, message.outputs, 0, 0, 0))
+        times = (message.infer_ns, message.output_ns)
+        return self.conclude(BatchDone(message.batch, message.outputs, 0, *times))
 
     def advance(self, number: int) -> None:
         """Let a generator take its next step; its last answer is read. Raises `PeerGone`."""

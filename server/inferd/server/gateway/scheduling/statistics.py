@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from inferd.core.telemetry.metrics import SECONDS
 
+MOST_RESPONSES = 64
+"""Indices of answers that are counted apart: whatever a model yields, its counts stay small."""
+
 
 def _buckets() -> list[int]:
     return [0] * (len(SECONDS) + 1)
@@ -32,6 +35,29 @@ class BatchStatistics:
     compute_input: Duration = field(default_factory=Duration)
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
+
+
+@dataclass(slots=True)
+class ResponseStatistics:
+    """The answers of one index to requests of a model that yields: times per answer."""
+
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    empty_response: Duration = field(default_factory=Duration)
+    cancel: Duration = field(default_factory=Duration)
+
+    def succeeded(self, infer_ns: int, output_ns: int) -> None:
+        """Count an answer."""
+        self.compute_infer.add(infer_ns)
+        self.compute_output.add(output_ns)
+        self.success.add(infer_ns + output_ns)
+
+    def empty(self, infer_ns: int) -> None:
+        """Count a generator that ended in the place of this answer."""
+        self.compute_infer.add(infer_ns)
+        self.empty_response.add(infer_ns)
 
 
 @dataclass(slots=True)
@@ -69,6 +95,7 @@ class Statistics:
     output_buckets: list[int] = field(default_factory=_buckets)
     exemplar: tuple[str, float, float] | None = None
     """The last traced request that was answered: trace id, seconds it took, when, since the epoch."""
+    responses: list[ResponseStatistics] = field(default_factory=list)
 
     def executed(self, rows: int, durations: tuple[int, int, int], epoch_ms: int) -> None:
         """Count one execution of `rows` rows; nanoseconds of input, inference and output."""
@@ -97,6 +124,13 @@ class Statistics:
         self.input_buckets[bisect_left(SECONDS, durations[0] / 1e9)] += requests
         self.infer_buckets[bisect_left(SECONDS, durations[1] / 1e9)] += requests
         self.output_buckets[bisect_left(SECONDS, durations[2] / 1e9)] += requests
+
+    def response(self, index: int) -> ResponseStatistics:
+        """What is counted of the answers of this index, those beyond `MOST_RESPONSES` together."""
+        index = min(index, MOST_RESPONSES - 1)
+        while len(self.responses) <= index:
+            self.responses.append(ResponseStatistics())
+        return self.responses[index]
 
     def failed(self, ns: int, reason: str) -> None:
         """Count one request that got an error with this reason."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from inferd.core.link.messages import (
     StartGateway,
     StateReport,
     ToGateway,
+    VersionMemory,
 )
 from inferd.core.telemetry.counts import Counts
 from inferd.core.telemetry.logs import get_logger
@@ -44,6 +45,9 @@ FOLLOW_BOUND = 30.0
 COUNTS_BOUND = 1.0
 """Seconds in which a gateway reports its counts; afterwards its last report has to do."""
 
+MEMORY_PART = 512
+"""Versions whose memory goes into one message."""
+
 _log = get_logger(__name__)
 
 
@@ -61,8 +65,12 @@ class Doors:
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
         incidents: Incidents | None = None,
+        memory: Callable[[], Awaitable[Sequence[VersionMemory]]] | None = None,
     ) -> None:
-        """`command` starts one gateway, `number` how many there are to be."""
+        """`command` starts one gateway, `number` how many there are to be.
+
+        `memory` finds out what versions take, in about as much time as counts may.
+        """
         several = number > 1
         start = msgspec.structs.replace(start, share_port=several)
         names = [f"gateway-{each}" for each in range(1, number + 1)] if several else ["gateway"]
@@ -86,6 +94,7 @@ class Doors:
             self._incidents.gateway_expected(name)
         self.census = Census()
         """What they told the last time that they were asked."""
+        self._memory = memory
         self._reports = Rounds[Door](self._have_report)
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -195,11 +204,23 @@ class Doors:
     async def _tell_counts(
         self, gateway: Door, answer: Callable[[ToGateway], None], ask: int
     ) -> None:
-        counts = await self.counts(without=gateway)
+        counts, memory = await asyncio.gather(self.counts(without=gateway), self._memory_taken())
         *parts, end = *counts.parts(), ()
         for part in parts:
             answer(OtherCounts(ask, part, last=False))
-        answer(OtherCounts(ask, end, last=True))
+        while len(memory) > MEMORY_PART:
+            answer(OtherCounts(ask, (), last=False, memory=memory[:MEMORY_PART]))
+            memory = memory[MEMORY_PART:]
+        answer(OtherCounts(ask, end, last=True, memory=memory))
+
+    async def _memory_taken(self) -> tuple[VersionMemory, ...]:
+        if self._memory is None:
+            return ()
+        try:
+            return tuple(await self._memory())
+        except Exception:  # whatever it was: whoever asks is owed the counts
+            _log.exception("the memory of models cannot be told")
+            return ()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

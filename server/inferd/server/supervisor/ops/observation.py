@@ -8,11 +8,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
-from inferd.core.link.messages import MethodCounts, VersionCounts, VersionLoad, VersionState
+from inferd.core.link.messages import (
+    MemoryReport,
+    MethodCounts,
+    VersionCounts,
+    VersionLoad,
+    VersionState,
+)
 from inferd.core.telemetry.lag import Lag
 from inferd.server.supervisor.gateways.doors import Doors
 from inferd.server.supervisor.library import Library
 from inferd.server.supervisor.replicas.instance import Phase
+from inferd.server.supervisor.resources.readings import Readings
+from inferd.server.supervisor.resources.resources import Reading
+
+NOTHING_READ = Reading((), {})
 
 TICK = 1.0
 """Seconds between two looks at how late the event loop comes round."""
@@ -20,7 +30,10 @@ TICK = 1.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One worker: `instance` tells those of a version apart, `up` whether requests reach it."""
+    """One worker: `instance` tells those of a version apart, `up` whether requests reach it.
+
+    `memory` is what torch holds of its GPU, where it has one.
+    """
 
     model: str
     version: int
@@ -29,6 +42,7 @@ class WorkerView:
     up: bool
     phase: Phase
     pid: int | None
+    memory: MemoryReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,10 @@ class GatewayView:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen, and in how many `seconds`. `lag` is the supervisor's own, in seconds."""
+    """What was seen, and in how many `seconds`. `lag` is the supervisor's own, in seconds.
+
+    The `reading` is empty where it was not to be had in time.
+    """
 
     counts: tuple[VersionCounts, ...]
     loads: tuple[VersionLoad, ...]
@@ -53,23 +70,29 @@ class Observation:
     gateways: tuple[GatewayView, ...]
     lag: float
     seconds: float
+    reading: Reading = NOTHING_READ
 
 
 class Observer:
     """Asks the gateways and looks around. Takes a second or so at most, whoever hangs."""
 
     def __init__(
-        self, doors: Doors, library: Library, now: Callable[[], float] = monotonic
+        self,
+        doors: Doors,
+        library: Library,
+        readings: Readings,
+        now: Callable[[], float] = monotonic,
     ) -> None:
         self._doors = doors
         self._library = library
+        self._readings = readings
         self._now = now
         self._lag = Lag()
 
     async def observe(self) -> Observation:
         """The server as it is now; counts of gateways that do not answer as they told them last."""
         began = self._now()
-        counts = await self._doors.counts()
+        counts, reading = await asyncio.gather(self._doors.counts(), self.reading())
         census = self._doors.census
         catalogue = self._library.catalogue
         return Observation(
@@ -86,16 +109,18 @@ class Observer:
             gateways=tuple(self._gateways()),
             lag=self._lag.worst,
             seconds=self._now() - began,
+            reading=reading,
         )
 
     def reported(self) -> Iterable[VersionCounts]:
         """Counts as gateways told them last, a second ago at most; nobody is asked."""
         return self._doors.census.total()
 
-    def pids(self) -> frozenset[int]:
-        """The processes of this server that live."""
+    async def reading(self) -> Reading:
+        """What this server's processes and the machine's GPUs use, not older than a second."""
         found = {each.pid for each in self._workers()} | {each.pid for each in self._gateways()}
-        return frozenset(pid for pid in {os.getpid(), *found} if pid is not None)
+        pids = (pid for pid in {os.getpid(), *found} if pid is not None)
+        return await self._readings.recent(pids) or NOTHING_READ
 
     def addresses(self) -> Mapping[str, str | None]:
         """Where gateways listen, HOST:PORT for `grpc` and `http`; None where they do not yet."""
@@ -120,7 +145,9 @@ class Observer:
                 number = numbers[key] = numbers.get(key, -1) + 1
                 up = replica.phase is Phase.ATTACHED
                 device = replica.pinning.device
-                yield WorkerView(*key, number, device, up, replica.phase, replica.pid)
+                yield WorkerView(
+                    *key, number, device, up, replica.phase, replica.pid, replica.memory
+                )
 
     def _gateways(self) -> Iterable[GatewayView]:
         for door in self._doors:

@@ -16,9 +16,9 @@ from inferd.server.supervisor.ops.observation import Observer
 from inferd.server.supervisor.ops.processes import show_models, show_processes, show_scrape
 from inferd.server.supervisor.ops.requests import show_calls, show_loads, show_requests
 from inferd.server.supervisor.ops.status.look import Look
-from inferd.server.supervisor.ops.status.readings import Reader
 from inferd.server.supervisor.ops.status.tally import Tally
 from inferd.server.supervisor.ops.triton import show_as_triton
+from inferd.server.supervisor.ops.usage import show_usage
 
 SUBJECTS: tuple[Show, ...] = (
     show_requests,
@@ -26,6 +26,7 @@ SUBJECTS: tuple[Show, ...] = (
     show_calls,
     show_models,
     show_processes,
+    show_usage,
     show_scrape,
 )
 
@@ -59,16 +60,11 @@ class Operations:
             }
         )
 
-    def open(self, address: Address, observer: Observer, reader: Reader | None = None) -> str:
-        """Answer at HOST:PORT, which is returned. Raises `OpsListenError`.
-
-        `reader` reads processes and GPUs for the status.
-        """
+    def open(self, address: Address, observer: Observer) -> str:
+        """Answer at HOST:PORT, which is returned. Raises `OpsListenError`."""
         bound = self._door.bind(address)
         self._observer = observer
-        self._look = Look(
-            observer, self.incidents, not_ready=self._not_ready, ops=bound, reader=reader
-        )
+        self._look = Look(observer, self.incidents, not_ready=self._not_ready, ops=bound)
         self._watches = (
             asyncio.create_task(observer.watch_loop(), name="watch the event loop"),
             asyncio.create_task(self._look.watch_loop(), name="note samples"),

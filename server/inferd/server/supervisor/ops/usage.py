@@ -14,8 +14,6 @@ from inferd.server.supervisor.resources.processes import ProcessReading
 
 def show_usage(seen: Observation, families: Families) -> None:
     """Every process and GPU that was read; figures that the machine does not tell are left out."""
-    if seen.reading is None:
-        return
     for labels, pid in _processes(seen):
         if (process := seen.reading.processes.get(pid)) is not None:
             _show_process(process, labels, families)

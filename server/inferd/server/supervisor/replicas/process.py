@@ -17,6 +17,7 @@ import msgspec
 
 from inferd.core.link.sockets import MessageSocket, PeerGone, socket_pair
 from inferd.core.telemetry.logs import get_logger
+from inferd.server.supervisor.replicas.output import Log, Output
 
 Sent = TypeVar("Sent")
 Received = TypeVar("Received")
@@ -60,6 +61,7 @@ class ChildProcess(Generic[Sent, Received]):
         *,
         on_message: Callable[[Received], None],
         on_exit: Callable[[Exit], None],
+        output: Output | None = None,
     ) -> None:
         """Watch a child that is already running; `spawn` makes one."""
         self.pid = process.pid
@@ -68,6 +70,7 @@ class ChildProcess(Generic[Sent, Received]):
         self._control = control
         self._on_message = on_message
         self._on_exit = on_exit
+        self._output = output
         self._outbox: deque[tuple[Sent, list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(process.pid)
@@ -83,29 +86,43 @@ class ChildProcess(Generic[Sent, Received]):
         *,
         on_message: Callable[[Received], None],
         on_exit: Callable[[Exit], None],
+        printed: Log | None = None,
     ) -> ChildProcess[Sent, Received]:
         """Start `command`, given `--control-fd N --parent PID`; call from the main thread.
 
-        `receives` is the union of what the child may send. Raises `OSError` if it cannot start.
+        `receives` is the union of what the child may send. What it prints is logged to `printed`,
+        by line; its own logs go to the descriptor of `--log-fd N`. Without that it prints where we
+        do. Raises `OSError` if it cannot start.
         """
         ours, theirs = socket_pair()
+        output = Output(printed) if printed is not None else None
+        fds = {"--control-fd": theirs.fileno()}
+        if output is not None:
+            fds["--log-fd"] = output.log_fd
+        options = [str(each) for pair in fds.items() for each in pair]
         try:
             process = subprocess.Popen(
-                [*command, "--control-fd", str(theirs.fileno()), "--parent", str(os.getpid())],
+                [*command, *options, "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
+                stdout=None if output is None else output.stdout,
+                stderr=None if output is None else output.stderr,
                 env={**KEEP_MEMORY, **os.environ},  # what the operator set has the last word
-                pass_fds=(theirs.fileno(),),
+                pass_fds=tuple(fds.values()),
                 # Ctrl-C in the terminal is for the supervisor alone: it decides what ends when.
                 process_group=0,
             )
         except OSError:
             ours.close()
+            if output is not None:
+                output.abandon()
             raise
         finally:
             theirs.close()
+        if output is not None:
+            output.begin(process.pid)
         control: MessageSocket[Sent, Received] = MessageSocket(ours, receives)
         control.set_blocking(blocking=False)
-        return cls(process, control, on_message=on_message, on_exit=on_exit)
+        return cls(process, control, on_message=on_message, on_exit=on_exit, output=output)
 
     @property
     def alive(self) -> bool:
@@ -209,6 +226,8 @@ class ChildProcess(Generic[Sent, Received]):
         if self._listening:
             self._stop_listening()
         self._signal_group()  # what it started and left behind
+        if self._output is not None:
+            self._output.end()
         self._drop_outbox()
         code = self._process.wait()
         os.close(self._pidfd)

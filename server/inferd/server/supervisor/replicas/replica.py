@@ -28,6 +28,7 @@ from inferd.server.supervisor.replicas.process import ChildProcess, Exit
 from inferd.server.supervisor.replicas.restart import RestartPolicy
 
 _log = get_logger(__name__)
+_printed = get_logger("inferd.output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,9 @@ class Replica:
         self._process: ChildProcess[ToWorker, FromWorker] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._log = _log.bind(model=source.name, version=source.version, device=pinning.device)
+        self._printed = _printed.bind(
+            dataset="inferd.output", model=source.name, version=source.version
+        )
 
     @property
     def phase(self) -> Phase:
@@ -163,7 +167,11 @@ class Replica:
     def _spawn(self) -> None:
         try:
             self._process = ChildProcess.spawn(
-                self._terms.command, FromWorker, on_message=self._said, on_exit=self._died
+                self._terms.command,
+                FromWorker,
+                on_message=self._said,
+                on_exit=self._died,
+                printed=self._printed,
             )
         except OSError as error:
             # As if it had died at once, but not while this event is being handled. Clients read

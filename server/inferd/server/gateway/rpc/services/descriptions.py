@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inferd.core.link.messages import Pinning, Spent, VersionCounts
+from inferd.core.link.messages import (
+    MemoryUsage,
+    Pinning,
+    ResponseCounts,
+    Spent,
+    VersionCounts,
+)
 from inferd.protos.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 from inferd.protos.oip_pb2 import (
     InferBatchStatistics,
+    InferResponseStatistics,
     ModelMetadataResponse,
     ModelStatistics,
     StatisticDuration,
@@ -73,8 +80,8 @@ def config_of(info: DeploymentInfo) -> ModelConfig:
     return config
 
 
-def statistics_of(counts: VersionCounts) -> ModelStatistics:
-    """The counts of one version; durations in nanoseconds."""
+def statistics_of(counts: VersionCounts, memory: Iterable[MemoryUsage] = ()) -> ModelStatistics:
+    """The counts of one version, durations in nanoseconds, and the memory that it takes."""
     report = ModelStatistics(
         name=counts.model,
         version=str(counts.version),
@@ -94,7 +101,22 @@ def statistics_of(counts: VersionCounts) -> ModelStatistics:
                 compute_output=_duration(batch.compute_output),
             )
         )
+    for usage in memory:
+        report.memory_usage.add(type=usage.kind, id=usage.device, byte_size=usage.nbytes)
+    for index, response in enumerate(counts.responses):
+        report.response_stats[str(index)].CopyFrom(_response(response))
     return report
+
+
+def _response(counts: ResponseCounts) -> InferResponseStatistics:
+    return InferResponseStatistics(
+        compute_infer=_duration(counts.compute_infer),
+        compute_output=_duration(counts.compute_output),
+        success=_duration(counts.success),
+        fail=_duration(counts.fail),
+        empty_response=_duration(counts.empty_response),
+        cancel=_duration(counts.cancel),
+    )
 
 
 def _duration(spent: Spent) -> StatisticDuration:

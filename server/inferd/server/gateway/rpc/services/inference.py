@@ -14,6 +14,7 @@ from inferd.protos import oip_pb2 as oip
 from inferd.protos.services import INFERENCE_METHODS
 from inferd.server.gateway.counts import counts_of
 from inferd.server.gateway.dataplane import Dataplane
+from inferd.server.gateway.others import Memory
 from inferd.server.gateway.routing.table import check_name
 from inferd.server.gateway.rpc.call import Method, Stream, Unary, UnaryCall
 from inferd.server.gateway.rpc.faults import unexpected
@@ -49,14 +50,15 @@ class InferenceService:
         *,
         server_ready: Callable[[], bool],
         command: Command | None,
-        other_counts: Callable[[Callable[[Counts], None]], None],
+        other_counts: Callable[[Callable[[Counts, Memory], None]], None],
         report: Callable[[], None],
         more: Mapping[str, Callable[[UnaryCall], None]],
         extensions: Sequence[str] = (),
     ) -> None:
         """`command` performs load and unload; None where the operator does not allow them.
 
-        `other_counts` finds out what other gateways have counted and tells it, on any thread;
+        `other_counts` finds out what other gateways have counted and what models take, and tells
+        it, on any thread;
         `report` sends what this one has to the supervisor. `more` are handlers of the service's
         other methods by name; `extensions` are announced besides those that always work.
         """
@@ -150,19 +152,20 @@ class InferenceService:
         request = decode(oip.ModelStatisticsRequest, call.payload)
         asked = [each.info for each in self._asked(request.name, request.version)]
 
-        def told(others: Counts) -> None:
-            self._pooled(lambda call: self._tell_statistics(call, asked, others))(call)
+        def told(others: Counts, memory: Memory) -> None:
+            self._pooled(lambda call: self._tell_statistics(call, asked, others, memory))(call)
 
         # Asked now, when every answer that the caller has had is counted wherever it came from.
         self._other_counts(told)
 
     def _tell_statistics(
-        self, call: UnaryCall, asked: Sequence[DeploymentInfo], others: Counts
+        self, call: UnaryCall, asked: Sequence[DeploymentInfo], others: Counts, memory: Memory
     ) -> None:
         response = oip.ModelStatisticsResponse()
         for info in asked:
             total = sum_of(self._counted(info), others.of(info.model, info.version))
-            response.model_stats.append(statistics_of(total))
+            usage = memory.get((info.model, info.version), ())
+            response.model_stats.append(statistics_of(total, usage))
         # What a caller was told outlives this process, however it ends.
         self._report()
         _reply(call, response)

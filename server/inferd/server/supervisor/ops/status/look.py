@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from inferd.core.clock import Clock, SystemClock
@@ -15,10 +15,10 @@ from inferd.core.telemetry.sample import Key, Sample
 from inferd.core.telemetry.status import Addresses, ServerStatus, Status, Totals
 from inferd.server.supervisor.ops.observation import Observer
 from inferd.server.supervisor.ops.outcomes import SERVERS_OWN, outcomes_of
-from inferd.server.supervisor.ops.status.readings import Nothing, Reader, Reading
 from inferd.server.supervisor.ops.status.report import Report
 from inferd.server.supervisor.ops.status.tally import Tally
 from inferd.server.supervisor.ops.status.window import PERIOD, Window
+from inferd.server.supervisor.resources.resources import Reading
 
 _log = get_logger(__name__)
 
@@ -33,18 +33,13 @@ class Look:
         *,
         not_ready: Callable[[], str],
         ops: str,
-        reader: Reader | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`not_ready` says why no requests are taken, `ops` is where this is asked, HOST:PORT.
-
-        Without a `reader` nothing is told of CPU, memory and GPUs.
-        """
+        """`not_ready` says why no requests are taken, `ops` is where this is asked, HOST:PORT."""
         self._observer = observer
         self._tally = tally
         self._not_ready = not_ready
         self._ops = ops
-        self._reader = reader
         self._clock = clock or SystemClock()
         self._began = self._clock.monotonic()
         self._started = time.time()
@@ -56,7 +51,7 @@ class Look:
         while True:
             await asyncio.sleep(PERIOD)
             try:
-                reading = await self._read(self._observer.pids())
+                reading = await self._observer.reading()
                 self._window.note(self._sample(self._observer.reported(), reading))
             except Exception:  # whatever it was: the window gets longer, and is told as it is
                 _log.exception("no sample for the status")
@@ -64,9 +59,8 @@ class Look:
     async def status(self) -> Status:
         """The document, as of now; takes a second or so at most, whoever hangs."""
         seen = await self._observer.observe()
-        reading = await self._read(self._observer.pids())
-        now = self._sample(seen.counts, reading)
-        report = Report(seen, reading, self._tally, self._window.before(now.at), now)
+        now = self._sample(seen.counts, seen.reading)
+        report = Report(seen, self._tally, self._window.before(now.at), now)
         reason = self._not_ready()
         return report.status(
             ServerStatus(
@@ -80,12 +74,6 @@ class Look:
                 unmatched=sum(each.requests for (name, _), each in now.totals.items() if not name),
             )
         )
-
-    async def _read(self, pids: Collection[int]) -> Reading:
-        if self._reader is None:
-            return Nothing()
-        # Beside the event loop: it has workers and gateways to see to.
-        return await asyncio.to_thread(self._reader.read, pids)
 
     def _sample(self, counts: Iterable[VersionCounts], reading: Reading) -> Sample:
         return Sample(

@@ -22,8 +22,8 @@ from inferd.core.telemetry.status import (
     WorkerStatus,
 )
 from inferd.server.supervisor.ops.observation import Observation, WorkerView
-from inferd.server.supervisor.ops.status.readings import GpuReading, Reading
 from inferd.server.supervisor.ops.status.tally import Tally
+from inferd.server.supervisor.resources.gpus import GpuReading
 
 Number = TypeVar("Number", int, float)
 
@@ -32,10 +32,9 @@ _NOBODY = Totals()
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One look: what was observed and read `now`, beside an `earlier` sample."""
+    """One look: what was observed `now`, beside an `earlier` sample."""
 
     seen: Observation
-    reading: Reading
     tally: Tally
     earlier: Sample
     now: Sample
@@ -48,12 +47,12 @@ class Report:
             server=server,
             gateways=tuple(self._gateways()),
             models=tuple(self._models()),
-            gpus=tuple(map(_gpu, self.reading.gpus)),
+            gpus=tuple(map(_gpu, self.seen.reading.gpus)),
         )
 
     def use_of(self, pid: int) -> ProcessUse:
         """What one process uses."""
-        found = self.reading.processes.get(pid)
+        found = self.seen.reading.processes.get(pid)
         if found is None:
             return ProcessUse(pid=pid)
         return ProcessUse(
@@ -110,7 +109,7 @@ class Report:
             up=view.up,
             phase=view.phase.value,
             use=self.use_of(view.pid) if view.pid is not None else None,
-            gpu_memory_bytes=_gpu_memory(view.pid, self.reading.gpus),
+            gpu_memory_bytes=_gpu_memory(view.pid, self.seen.reading.gpus),
         )
 
     def _consumption(self, workers: Sequence[WorkerStatus]) -> Consumption:
@@ -118,7 +117,7 @@ class Report:
         pids = {each.pid for each in uses}
         own = [
             watts_of(each.uuid, self.earlier, self.now)
-            for each in self.reading.gpus
+            for each in self.seen.reading.gpus
             if each.processes and pids.issuperset(each.processes)
         ]
         return Consumption(

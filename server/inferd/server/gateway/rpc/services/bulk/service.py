@@ -14,11 +14,15 @@ from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.rpc.call import Method, Stream, StreamCall
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.bulk.job import Job
+from inferd.server.gateway.rpc.services.bulk.large import LargeChunks
 from inferd.server.gateway.rpc.services.bulk.stream import BulkStream
 from inferd.wire.errors import Draining, InvalidRequest, Unavailable, Unimplemented
 
 MOST_STREAMS = 32
 """Streams open at once on one gateway: with each one's credit this bounds what they fill."""
+
+MOST_LARGE = 2
+"""Chunks beyond a stream's credit that a gateway has at once: one is received while one is executed."""
 
 _TOKEN = re.compile(r"(?P<id>[0-9a-f]{32})\.(?P<model>[A-Za-z0-9._-]{1,128})\.(?P<version>[0-9]+)")
 
@@ -32,6 +36,7 @@ class BulkService:
         self._lock = threading.Lock()
         self._open: set[BulkStream] = set()
         self._closed = False
+        self._large = LargeChunks(MOST_LARGE)
         # Starts its one thread when it is first needed, which is seldom.
         self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="left-bulk-streams")
 
@@ -54,6 +59,7 @@ class BulkService:
             begin=self._begin,
             left=self._leave,
             later=self._later,
+            large=self._large,
             max_chunk_bytes=self._dataplane.max_chunk_bytes,
         )
         with self._lock:

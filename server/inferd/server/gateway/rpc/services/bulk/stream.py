@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
@@ -13,6 +14,7 @@ from inferd.server.gateway.infer_request import InferCall
 from inferd.server.gateway.rpc.call import StreamCall
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.bulk.job import Job
+from inferd.server.gateway.rpc.services.bulk.large import LargeChunks
 from inferd.server.gateway.rpc.services.bulk.turn import Turn
 from inferd.server.gateway.rpc.services.decoding import decode
 from inferd.wire.bulk import Content, answer_steps, read_step
@@ -46,11 +48,12 @@ class BulkStream:
         begin: Callable[[Open], Job],
         left: Callable[[BulkStream], None],
         later: Callable[[Callable[[], None]], None],
+        large: LargeChunks,
         max_chunk_bytes: int,
     ) -> None:
         """`begin` says what the stream is opened for; `left` is told when it has ended.
 
-        `later` has something done on another thread, when whoever asks for it has let go of its
+        Chunks of more than `MOST_BYTES` are read on with a place among the `large` ones. `later` has something done on another thread, when whoever asks for it has let go of its
         locks.
         """
         self._call = call
@@ -59,10 +62,12 @@ class BulkStream:
         self._begin = begin
         self._left = left
         self._later = later
+        self._large = large
+        self._has_place = False  # among the large ones, or it waits for one
+        self._large_turn: Turn | None = None
         self._max_chunk_bytes = max_chunk_bytes
         self._job: Job | None = None
-        self._parts: list[Buffer] = []
-        self._assembled = 0
+        self._partial: bytearray | None = None
         self._lock = threading.Lock()
         self._turns: deque[Turn] = deque()  # whose answers are not handed to the call yet
         self._under_way: dict[int, Turn] = {}
@@ -103,6 +108,9 @@ class BulkStream:
             while self._turns and self._turns[0].answer is not None:
                 self._send(self._turns.popleft())
             self._end_if_due()
+            if turn is self._large_turn:
+                self._large_turn, self._has_place = None, False
+                self._large.leave(self)
 
     def forget_late(self, turn: Turn) -> None:
         """Forget a chunk of a caller that had gone before anybody asked."""
@@ -140,7 +148,7 @@ class BulkStream:
     def _received(self, payload: bytes | None) -> None:
         if payload is None:
             torn = InvalidRequest("the stream ended amid the parts of a chunk", field="chunk.part")
-            self.end(torn if self._parts else None)
+            self.end(torn if self._partial is not None else None)
             return
         try:
             chunk = self._assemble(payload)
@@ -149,11 +157,27 @@ class BulkStream:
             return
         if chunk is not None:
             self._take(*chunk)
+        elif self._must_wait():
+            return
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read the next message, unless enough is under way."""
         with self._lock:
-            self._waiting = self._full and not self._parts
+            self._waiting = self._full and self._partial is None
             if self._waiting or self._ending:
                 return
         self._call.receive(self._received)
+
+    def _must_wait(self) -> bool:
+        """Whether a chunk grows beyond the stream's credit and has no place among the large ones yet."""
+        with self._lock:
+            if self._has_place or self._partial is None or len(self._partial) <= MOST_BYTES:
+                return False
+            if self._over:  # it has given up its place
+                return True
+            self._has_place = True  # when it is read on, which it is not before
+            return not self._large.enter(self, partial(self._later, self._read_on))
 
     def _assemble(self, payload: bytes) -> tuple[int, Buffer] | None:
         """A whole chunk's sequence and request; None while parts are missing."""
@@ -161,23 +185,24 @@ class BulkStream:
         if not isinstance(content, Content):
             raise InvalidRequest("open came twice; a stream is one job", field="step")
         if content.whole:
-            if self._parts:
+            if self._partial is not None:
                 raise InvalidRequest("a chunk came amid the parts of another", field="chunk")
             return content.sequence, content.data
-        self._assembled += len(content.data)
-        if self._assembled > self._max_chunk_bytes:
+        if self._partial is None:
+            self._partial = bytearray()
+        # Copied together at once: views would keep whole messages, however little of them is data.
+        self._partial += content.data
+        if len(self._partial) > self._max_chunk_bytes:
             raise InvalidRequest(
                 f"chunk {content.sequence} has more than the {self._max_chunk_bytes} bytes that "
                 "one request may have; send fewer rows in each",
                 reason="TENSOR_TOO_LARGE",
                 field="chunk.part",
             )
-        self._parts.append(content.data)
         if not content.last:
             return None
-        whole = b"".join(self._parts)
-        self._parts, self._assembled = [], 0
-        return content.sequence, whole
+        whole, self._partial = self._partial, None
+        return content.sequence, memoryview(whole)
 
     def _take(self, sequence: int, request: Buffer) -> None:
         job = self._job
@@ -192,6 +217,8 @@ class BulkStream:
                 self._under_way[sequence] = turn
                 self._held += 1
                 self._held_bytes += turn.nbytes
+                if self._has_place:
+                    self._large_turn = turn
         if known or sequence < job.position:
             what = "is under way already" if known else f"lies below position {job.position}"
             self.end(InvalidRequest(f"chunk {sequence} {what}", field="chunk.sequence"))
@@ -232,6 +259,7 @@ class BulkStream:
             self._ending = self._over = True
             turns, self._turns = self._turns, deque()
             self._under_way.clear()
+            self._large.leave(self)
         for turn in turns:
             turn.forget()
         self._left(self)
@@ -245,6 +273,7 @@ class BulkStream:
             self._call.finish()
         else:
             self._call.fail(self._error)
+        self._large.leave(self)
         self._left(self)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-HOUSE = Path(__file__).resolve().parents[3]
+HOUSE = Path(__file__).resolve().parents[4]
 SCRIPT = runpy.run_path(str(HOUSE / "scripts" / "generate_metrics_page.py"))
 
 

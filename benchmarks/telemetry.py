@@ -1,0 +1,194 @@
+"""What watching costs: the same server watched and not, in turns.
+
+`off` serves without traces, access log and operations port. `on` has all of them: one request in a hundred
+traced to a collector and logged, metrics scraped every second. `--before PROGRAM` adds another `inferd`,
+such as that of an older commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+
+import grpc
+from affinity import two_cores
+from contenders.contender import Conditions, Sample
+from contenders.ours import ROLES
+from contenders.served import ServedTurn
+from contenders.server import Launch, Server
+from export_models import repository
+from load import H2load
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+from scenarios import SCENARIOS, Scenario
+from wires.exchange import oip
+
+EXAMPLES = """\
+examples:
+  .venv/bin/python benchmarks/telemetry.py --scenario linear-64 --scenario mlp-32 --rounds 9
+  .venv/bin/python benchmarks/telemetry.py --before ../older/.venv/bin/inferd
+"""
+
+_INFERD = str(Path(sys.executable).with_name("inferd"))
+_SCRAPE_PERIOD = 1.0
+_START_LIMIT = 180.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure in turns and print medians and ratios."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="per sample")
+    parser.add_argument("--before", metavar="PROGRAM", help="another inferd to compare with")
+    given = parser.parse_args(arguments)
+    cores = two_cores()
+    with tempfile.TemporaryDirectory() as folder, _collector() as endpoint:
+        conditions = Conditions(
+            load=H2load(Path(folder)),
+            seconds=given.seconds,
+            warm=None,
+            server_cpu=cores[0] if cores else None,
+            load_cpu=cores[1] if cores else None,
+        )
+        for name in given.scenario or ["linear-64", "mlp-32"]:
+            _compare(SCENARIOS[name], conditions, given.rounds, endpoint, given.before)
+    return 0
+
+
+def _compare(
+    scenario: Scenario, conditions: Conditions, rounds: int, endpoint: str, before: str | None
+) -> None:
+    scraper = Scraper()
+    turns = {"off": _turn("off", scenario, conditions, _off)}
+    turns["on"] = _turn("on", scenario, conditions, _on(endpoint, scraper))
+    if before is not None:
+        turns["before"] = _turn("before", scenario, conditions, _older(before))
+    with ExitStack() as stack:
+        for turn in turns.values():
+            stack.callback(turn.close)
+            turn.prepare()
+        samples: dict[str, list[Sample]] = {name: [] for name in turns}
+        for number in range(rounds):
+            names = list(turns)
+            # Another one goes first each time: none has the quieter half of every round.
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                with scraper.at_work() if name == "on" else ExitStack():
+                    samples[name].append(turns[name].sample())
+    _show(scenario.name, samples, scraper.seconds)
+
+
+def _show(scenario: str, samples: dict[str, list[Sample]], scrapes: Sequence[float]) -> None:
+    for name, taken in samples.items():
+        ratios = {
+            figure: [
+                getattr(one, figure) / getattr(off, figure)
+                for one, off in zip(taken, samples["off"], strict=True)
+            ]
+            for figure in ("requests_per_second", "server_cpu_us", "p99_us")
+        }
+        told = "  ".join(
+            f"{figure} {median([getattr(each, figure) for each in taken]):9.1f} "
+            f"({median(among):.3f} [{min(among):.2f} .. {max(among):.2f}])"
+            for figure, among in ratios.items()
+        )
+        print(f"{scenario:10} {name:7} {told}", flush=True)
+    if scrapes:
+        print(f"{scenario:10} scrapes {len(scrapes)}, median {median(scrapes) * 1e3:.1f} ms")
+
+
+class Scraper:
+    """Reads the metrics of a server from time to time, as Prometheus would."""
+
+    def __init__(self) -> None:
+        self.ops = ""
+        self.seconds: list[float] = []
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Scrape on a thread of its own until the context ends."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._run, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _run(self, over: threading.Event) -> None:
+        while not over.wait(_SCRAPE_PERIOD):
+            began = time.monotonic()
+            with urllib.request.urlopen(f"http://{self.ops}/metrics", timeout=10) as answer:
+                answer.read()
+            self.seconds.append(time.monotonic() - began)
+
+
+Options = Callable[[Server], tuple[str, list[str], dict[str, str]]]
+"""The program, more arguments of it, and its environment."""
+
+
+def _turn(name: str, scenario: Scenario, conditions: Conditions, options: Options) -> ServedTurn:
+    def launch(server: Server) -> Launch:
+        program, more, environment = options(server)
+        model = repository([scenario.model]) / scenario.model
+        serve = [program, "serve", str(model), "--grpc", server.address, "--http", "off"]
+        return Launch([*serve, "--log-level", "warning", *more], environment)
+
+    return ServedTurn(
+        name, scenario, oip(scenario), launch, conditions, start_limit=_START_LIMIT, roles=ROLES
+    )
+
+
+def _off(_: Server) -> tuple[str, list[str], dict[str, str]]:
+    return _INFERD, ["--ops", "off"], {}
+
+
+def _older(program: str) -> Options:
+    return lambda _: (program, [], {})
+
+
+def _on(endpoint: str, scraper: Scraper) -> Options:
+    def options(server: Server) -> tuple[str, list[str], dict[str, str]]:
+        scraper.ops = f"127.0.0.1:{server.ports['port2']}"
+        more = ["--ops", scraper.ops, "--tracing", "otlp", "--trace-sampling", "0.01"]
+        return _INFERD, more, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+
+    return options
+
+
+class _Sink(TraceServiceServicer):
+    def Export(self, request: object, context: object) -> ExportTraceServiceResponse:  # noqa: N802
+        """Take it and forget it."""
+        return ExportTraceServiceResponse()
+
+
+@contextmanager
+def _collector() -> Iterator[str]:
+    """Where traces may go."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    add_TraceServiceServicer_to_server(_Sink(), server)  # type: ignore[no-untyped-call]  # generated
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop(None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

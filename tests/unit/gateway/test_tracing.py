@@ -1,0 +1,119 @@
+"""What is noted of a request, and the thread that exports it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from structlog.testing import capture_logs
+
+from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
+from inferd.server.gateway.scheduling.observation.request import Observation
+from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.server.gateway.tracing.tracer import Tracer
+from inferd.server.gateway.tracing.writer import SpanWriter
+from inferd.wire.errors import QueueFull
+from inferd.wire.signature import Signature
+from support.requests import Recorded, lane
+
+INFO = DeploymentInfo(1, "m", 3, "test", Signature((), (), 0), False, 1, 0.0, ())  # noqa: FBT003  # it takes no parameters
+
+
+class Kept(SpanExporter):
+    """Keeps what it is given, or fails the first time."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.names: list[str] = []
+        self._fails = fails
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Keep them."""
+        if self._fails:
+            self._fails = False
+            raise OSError("no such luck")
+        self.names += [each.name for each in spans]
+        return SpanExportResult.SUCCESS
+
+
+def writer_to(exporter: SpanExporter, **settings: float) -> SpanWriter:
+    """A writer that does not wait for company."""
+    return SpanWriter(exporter, Resource({}), period=0.0, **settings)  # type: ignore[arg-type]  # as given
+
+
+def observation(tracer: Tracer) -> Observation:
+    """One of a request that is traced."""
+    return Observation("/s/Infer", 1.0, tracer.decide(()))
+
+
+def test_the_last_answered_request_is_the_exemplar() -> None:
+    """Its trace id and how long it took; one that fails leaves the last one there."""
+    over: list[object] = []
+    tracer = Tracer(1.0, over.append)
+    statistics = Statistics()
+    on = lane()
+    seen = observation(tracer)
+    seen.enter(Recorded(on), INFO, statistics)
+    assert list(on.observed.values()) == [seen]
+    seen.end()
+    assert not on.observed
+    assert seen.trace is not None
+    exemplar = statistics.exemplar
+    assert exemplar is not None
+    trace_id, seconds, epoch = exemplar
+    assert int(trace_id, 16) == seen.trace.trace_id
+    assert len(trace_id) == 32
+    assert seconds == seen.ended - 1.0
+    assert epoch > 1e9
+    failed = observation(tracer)
+    failed.enter(Recorded(on), INFO, statistics)
+    failed.end(QueueFull("full"))
+    assert statistics.exemplar == exemplar
+    assert over == [seen, failed]
+
+
+def test_a_request_is_over_once() -> None:
+    """Whoever comes second, the caller that leaves or the answer, changes nothing."""
+    over: list[object] = []
+    seen = observation(Tracer(1.0, over.append))
+    seen.end()
+    seen.end(QueueFull("full"))
+    assert over == [seen]
+    assert seen.error is None
+
+
+def test_the_share_is_drawn_for_requests_without_a_context() -> None:
+    """One draw each, below the share or not."""
+    draws = iter([0.09, 0.1, 0.2, 0.0])
+    tracer = Tracer(0.1, lambda over: None, chance=lambda: next(draws))
+    assert [tracer.decide(()) is not None for _ in range(4)] == [True, False, False, True]
+
+
+def test_what_is_too_much_is_dropped_and_told_once() -> None:
+    """The others are exported; whoever puts never waits."""
+    kept = Kept()
+    writer = writer_to(kept, most_waiting=70)
+    tracer = Tracer(1.0, writer.put)
+    for _ in range(72):
+        observation(tracer).end()
+    assert writer.dropped == 2
+    with capture_logs() as told:
+        writer.start()
+        writer.close()
+    assert kept.names == ["admit", "s/Infer"] * 70  # in two exports
+    (line,) = told
+    assert line["event"].startswith("traces are dropped")
+    assert line["dropped"] == 2
+
+
+def test_an_export_that_fails_is_not_the_last() -> None:
+    """What comes after it is exported."""
+    kept = Kept(fails=True)
+    writer = writer_to(kept)
+    tracer = Tracer(1.0, writer.put)
+    for _ in range(65):  # one more than go out together
+        observation(tracer).end()
+    writer.start()
+    writer.close()
+    assert kept.names == ["admit", "s/Infer"]
