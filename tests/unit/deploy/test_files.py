@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -15,7 +16,8 @@ from inferd.server.deploy.files import Kind, deploy_files
 from inferd.server.deploy.targets import Targets
 
 HOUSE = Path(__file__).resolve().parents[3]
-KINDS: tuple[Kind, ...] = ("prometheus", "grafana", "compose")
+TEMPLATES = HOUSE / "server" / "inferd" / "server" / "deploy" / "templates"
+KINDS: tuple[Kind, ...] = tuple(each for each in get_args(Kind) if (TEMPLATES / each).is_dir())
 
 
 def run(*arguments: str) -> int:
@@ -63,8 +65,21 @@ def test_addresses_go_where_they_belong(tmp_path: Path, capsys: pytest.CaptureFi
     ]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_it_says_is_there(
+    workplace: Path, capsys: pytest.CaptureFixture[str], kind: Kind
+) -> None:
+    """Every file that it claims to have written, and those of the next steps."""
+    assert run(kind, "--output", str(workplace)) == 0
+    told = capsys.readouterr().out
+    paths = re.findall(rf"{re.escape(str(workplace))}[\w./-]+", told)
+    assert len(paths) > told.count("wrote ")
+    assert [path for path in paths if not Path(path).exists()] == []
+
+
 def test_nothing_is_left_to_fill_in() -> None:
-    """Every placeholder of every template has its text."""
+    """Every placeholder of every template has its text, and every template is some kind's."""
+    assert {each.name for each in TEMPLATES.iterdir()} == set(KINDS)
     for kind in KINDS:
         for path, text in deploy_files(kind, Targets()).items():
             assert "@{" not in text, path
