@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from inferd.wire.signature import Axis, Signature, TensorSpec
-from inferd.worker.curve import largest_worthwhile, preferred_batch_size
 from inferd.worker.loader.loaded import LoadedModel, Parameters
 from inferd.worker.model import Value
+from inferd.worker.warming.curve import largest_worthwhile, preferred_batch_size
 
 
 class Stopwatch:

@@ -14,8 +14,8 @@ from inferd.wire.errors import LoadFailed
 from inferd.wire.signature import Axis, Signature, TensorSpec
 from inferd.worker.loader.loaded import Answers, Execute, LoadedModel, Parameters
 from inferd.worker.model import Value
-from inferd.worker.samples import sample_inputs
-from inferd.worker.warm_up import ladder, warm_up
+from inferd.worker.warming.samples import sample_inputs
+from inferd.worker.warming.warm_up import ladder, warm_up
 
 CPU = torch.device("cpu")
 X = TensorSpec("x", "FP32", (Axis("batch", 1, 6), Axis("s", 3, 20), 2))

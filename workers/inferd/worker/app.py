@@ -12,7 +12,6 @@ from inferd.core.link.messages import FromWorker, Loaded, LoadingFailed, LoadMod
 from inferd.core.link.sockets import MessageSocket
 from inferd.core.telemetry import logs
 from inferd.wire.errors import LoadFailed
-from inferd.worker.curve import preferred_batch_size
 from inferd.worker.devices import acquire
 from inferd.worker.faults import brief
 from inferd.worker.loader import load_model
@@ -23,7 +22,8 @@ from inferd.worker.runner.cuda import CudaRunner, DeviceLost
 from inferd.worker.runner.execution import Runner
 from inferd.worker.runner.generator import GeneratorRunner
 from inferd.worker.runner.memory import reporting
-from inferd.worker.warm_up import warm_up
+from inferd.worker.warming.curve import preferred_batch_size
+from inferd.worker.warming.warm_up import warm_up
 
 _log = logs.get_logger(__name__)
 

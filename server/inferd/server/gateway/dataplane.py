@@ -15,7 +15,7 @@ from inferd.server.gateway.admission.parameters import (
     read_parameters,
 )
 from inferd.server.gateway.admission.plan import Plan
-from inferd.server.gateway.admission.regions import Regions, Targets
+from inferd.server.gateway.admission.regions import NO_SHARED_MEMORY, Regions, Targets
 from inferd.server.gateway.decoupled import UNARY_REFUSED, DecoupledCall, DecoupledRequest
 from inferd.server.gateway.infer_request import InferCall, InferRequest, PlacedRequest
 from inferd.server.gateway.observed_call import observing
@@ -24,7 +24,7 @@ from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeplo
 from inferd.server.gateway.scheduling.deployment import Deployment, Superseded
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
-from inferd.server.gateway.scheduling.instance import Instance, Link
+from inferd.server.gateway.scheduling.instance import DEPTH, Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.observation.request import Observation
@@ -35,21 +35,11 @@ from inferd.wire.requests import InferMessage
 from inferd.wire.tensor_parameters import TensorParameters
 from inferd.wire.tensors import Buffer
 
-_DEPTH = {"cpu": 1, "cuda": 2}
-"""Batches outstanding per worker: copying the next overlaps computing only on a device of its own;
-on a CPU a second one makes batches smaller and costs throughput."""
-
 NO_MODEL = ("", 0)
 """Where requests are counted that reach no model."""
 
 _LARGEST_CHUNK = 4
 """Messages that one request of a bulk job may take, where a message limits all others."""
-
-
-NO_SHARED_MEMORY = (
-    "shared memory of clients is switched off here; the operator allows it with "
-    "client_shared_memory = true; send tensors in the message"
-)
 
 
 class Dataplane:
@@ -282,7 +272,7 @@ class Dataplane:
             link.close()
             return False
         info = found.info
-        depth = info.max_streams if info.decoupled else _DEPTH[device.partition(":")[0]]
+        depth = info.max_streams if info.decoupled else DEPTH[device.partition(":")[0]]
         added = Instance(
             instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes, device=device
         )

@@ -16,7 +16,7 @@ from inferd.core.telemetry import logs
 from inferd.worker.faults import brief
 from inferd.worker.loader.loaded import Execute, LoadedModel
 from inferd.worker.model import Value
-from inferd.worker.samples import sample_inputs
+from inferd.worker.warming.samples import sample_inputs
 
 _log = logs.get_logger(__name__)
 

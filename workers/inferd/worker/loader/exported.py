@@ -25,7 +25,7 @@ from inferd.worker.loader.loaded import Execute, LoadedModel, Parameters
 from inferd.worker.loader.signature import ProgramSignature, signature_of
 from inferd.worker.model import Value
 from inferd.worker.runner.outputs import OutputCheck
-from inferd.worker.samples import sample_inputs
+from inferd.worker.warming.samples import sample_inputs
 
 _log = logs.get_logger(__name__)
 

@@ -19,6 +19,11 @@ from inferd.wire.errors import InvalidRequest, RegionNotFound
 from inferd.wire.tensor_parameters import Place
 from inferd.wire.tensors import Buffer
 
+NO_SHARED_MEMORY = (
+    "shared memory of clients is switched off here; the operator allows it with "
+    "client_shared_memory = true; send tensors in the message"
+)
+
 
 class Region:
     """Registered memory; its file is closed when the last request that uses it is done."""

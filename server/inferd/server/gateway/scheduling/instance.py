@@ -33,6 +33,10 @@ from inferd.wire.tensors import Buffer, row_offsets
 
 Link = MessageSocket[ToLinkedWorker, FromLinkedWorker]
 
+DEPTH = {"cpu": 1, "cuda": 2}
+"""Batches outstanding per worker: copying the next overlaps computing only on a device of its own;
+on a CPU a second one makes batches smaller and costs throughput."""
+
 _FULL_DEPTH = 2
 """Batches outstanding where waiting could not make the second one larger."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from inferd.protos import oip_pb2 as oip
-from inferd.server.gateway.admission.regions import Regions
+from inferd.server.gateway.admission.regions import NO_SHARED_MEMORY, Regions
 from inferd.server.gateway.commands import Commands
-from inferd.server.gateway.dataplane import NO_SHARED_MEMORY
 from inferd.server.gateway.rpc.call import UnaryCall
 from inferd.server.gateway.rpc.services.decoding import decode
 from inferd.wire.errors import Forbidden, ServingError, Unimplemented

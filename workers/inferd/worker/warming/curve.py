@@ -11,8 +11,8 @@ import torch
 from inferd.core.telemetry.logs import get_logger
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.model import Value
-from inferd.worker.samples import sample_inputs
-from inferd.worker.warm_up import ladder
+from inferd.worker.warming.samples import sample_inputs
+from inferd.worker.warming.warm_up import ladder
 
 _log = get_logger(__name__)
 

@@ -9,7 +9,7 @@ from inferd.wire.errors import LoadFailed, OutputInvalid
 from inferd.worker.faults import brief, is_out_of_memory
 from inferd.worker.loader.loaded import LoadedModel
 from inferd.worker.runner.outputs import OutputCheck
-from inferd.worker.samples import sample_inputs
+from inferd.worker.warming.samples import sample_inputs
 
 _log = logs.get_logger(__name__)
 
