@@ -18,6 +18,7 @@ from statistics import median
 from time import perf_counter_ns
 
 import torch
+from request_steps.counting import counting_cost
 from request_steps.door import door_cost
 from request_steps.order import ALTERNATIVES, INSIDE, STEPS, Step
 from request_steps.path import RequestPath
@@ -117,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append((inner, _cells([each[inner] for each in costs]), ""))
     sums = [sum(each[step.name] for step in STEPS) for each in costs]
     rows.append(("all of these but the first two", _cells(sums), _sum(STEPS)))
+    for name, cost in counting_cost(given.seconds).items():
+        rows.append((name, _cells([cost] * len(COLUMNS)), "0"))
     wakeup = wakeup_cost(given.seconds)
     rows.append(
         ("wake another process, on the same core", _cells([wakeup / c.batch for c in COLUMNS]), "0")
