@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from inferd.server.gateway.scheduling.unanswered import UNANSWERED
+from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED
 from support.calls import ROWS, Begun, begin, call, request, rows, values_of
 from support.conversation import Conversation
 from support.gateway import GatewayUnderTest

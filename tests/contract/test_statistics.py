@@ -6,7 +6,7 @@ import grpc
 
 from inferd.core.link.messages import ParameterValue
 from inferd.protos import oip_pb2 as oip
-from inferd.server.gateway.scheduling.unanswered import UNANSWERED
+from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED
 from support.calls import ROWS, begin, call, request, rows
 from support.gateway import GatewayUnderTest
 from support.link_worker import LinkWorker, RawTensor

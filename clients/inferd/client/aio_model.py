@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from inferd.client.bulk.aio import AsyncBulkAnswers
-from inferd.client.bulk.answers import Errors
+from inferd.client.bulk.handing import Errors
 from inferd.client.bulk.job import BulkPosition
 from inferd.client.codec import calls
 from inferd.client.codec.infer import Options, infer, stream

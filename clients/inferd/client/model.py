@@ -7,7 +7,8 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from inferd.client.bulk.answers import BulkAnswers, Errors
+from inferd.client.bulk.answers import BulkAnswers
+from inferd.client.bulk.handing import Errors
 from inferd.client.bulk.job import BulkPosition
 from inferd.client.codec import calls
 from inferd.client.codec.infer import Options, infer, stream

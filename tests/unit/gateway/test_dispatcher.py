@@ -12,7 +12,7 @@ from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance
 from inferd.server.gateway.scheduling.statistics import Statistics
-from inferd.server.gateway.scheduling.unanswered import UNANSWERED
+from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED
 from inferd.wire.signature import Signature
 from support.link_worker import LinkWorker, link_to
 from support.requests import Recorded, lane

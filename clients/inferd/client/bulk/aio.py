@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from inferd.client.bulk.answers import PATH, Errors
+from inferd.client.bulk.answers import PATH
+from inferd.client.bulk.handing import Errors, Handing, fault_of
 from inferd.client.bulk.items import items_of, request_of
 from inferd.client.bulk.job import BulkJob, BulkPosition
 from inferd.client.bulk.progress import Progress, open_progress
 from inferd.client.codec.infer import Options
-from inferd.client.codec.status import FailedCall, error_of
-from inferd.client.errors import DeadlineExceeded, InferenceError, ServerUnavailable
-from inferd.client.prediction import Prediction
+from inferd.client.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from inferd.client.aio import AsyncClient
@@ -47,8 +46,6 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
         self._model = model
         self._items = given if isinstance(given, AsyncIterable) else items_of(given, rows)
         self._options = options
-        self._ordered = ordered
-        self._errors = errors
         self._job = BulkJob(
             model.name,
             model.version,
@@ -59,7 +56,11 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
             now=monotonic(),
         )
         self._stream: _Stream | None = None
-        self._progress = open_progress(model.name, given) if progress else Progress()
+        self._handing = Handing(
+            ordered=ordered,
+            errors=errors,
+            progress=open_progress(model.name, given) if progress else Progress(),
+        )
         self._answers = self._run()
 
     @property
@@ -85,7 +86,7 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
         try:
             while True:
                 for index, result in job.due():
-                    yield self._hand_on(index, result)
+                    yield self._handing.hand_on(index, result)
                     job.rest(monotonic())
                 if exhausted and job.idle:
                     return
@@ -106,7 +107,7 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
                     await self._listen(stream)
         finally:
             await self._hang_up()
-            self._progress.close()
+            self._handing.close()
 
     async def _listen(self, stream: _Stream) -> None:
         job = self._job
@@ -122,31 +123,14 @@ class AsyncBulkAnswers(AsyncIterator[Any]):
         if isinstance(event, bytes):
             job.received(event, now)
         else:
-            wait = job.broken(self._fault(event), now)
+            wait = job.broken(fault_of(self._client, event), now)
             await self._hang_up()
             await asyncio.sleep(wait)
-
-    def _hand_on(self, index: int, result: object) -> Any:
-        self._progress.advance()
-        if isinstance(result, InferenceError):
-            if self._errors == "raise":
-                raise result
-            value: Any = result
-        else:
-            value = cast("Prediction", result).value
-        return value if self._ordered else (index, value)
 
     async def _open(self) -> _Stream:
         stream = self._stream = _Stream(self._client)
         stream.send([self._job.opening()])
         return stream
-
-    def _fault(self, event: grpc.RpcError | None) -> InferenceError:
-        address = self._client.address
-        self._client.refuse_closed()
-        if event is None:
-            return ServerUnavailable(f"{address} ended the stream before all was answered")
-        return error_of(cast("FailedCall", event), address=address, timeout=None)
 
     async def _hang_up(self) -> None:
         stream, self._stream = self._stream, None

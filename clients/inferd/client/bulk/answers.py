@@ -6,24 +6,21 @@ import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from inferd.client.bulk.handing import Errors, Handing, fault_of
 from inferd.client.bulk.items import items_of, request_of
 from inferd.client.bulk.job import BulkJob, BulkPosition
 from inferd.client.bulk.progress import Progress, open_progress
 from inferd.client.codec.infer import Options
-from inferd.client.codec.status import FailedCall, error_of
-from inferd.client.errors import DeadlineExceeded, InferenceError, ServerUnavailable
+from inferd.client.errors import DeadlineExceeded
 from inferd.client.metadata import ModelMetadata
-from inferd.client.prediction import Prediction
 from inferd.protos.services import BULK_METHODS
 
 if TYPE_CHECKING:
     from inferd.client.client import Client
-
-Errors = Literal["raise", "return"]
 
 PATH = BULK_METHODS["Infer"].path
 
@@ -58,8 +55,6 @@ class BulkAnswers(Iterator[Any]):
         self._metadata = metadata
         self._version = version
         self._options = options
-        self._ordered = ordered
-        self._errors = errors
         self._job = BulkJob(
             metadata.name,
             version,
@@ -70,7 +65,11 @@ class BulkAnswers(Iterator[Any]):
             now=monotonic(),
         )
         self._stream: _Stream | None = None
-        self._progress = open_progress(metadata.name, given) if progress else Progress()
+        self._handing = Handing(
+            ordered=ordered,
+            errors=errors,
+            progress=open_progress(metadata.name, given) if progress else Progress(),
+        )
         self._answers = self._run()
 
     @property
@@ -98,7 +97,7 @@ class BulkAnswers(Iterator[Any]):
         try:
             while True:
                 for index, result in job.due():
-                    yield self._hand_on(index, result)
+                    yield self._handing.hand_on(index, result)
                     job.rest(monotonic())
                 if exhausted and job.idle:
                     self._finish()
@@ -120,7 +119,7 @@ class BulkAnswers(Iterator[Any]):
                     self._listen(stream)
         finally:
             self._hang_up()
-            self._progress.close()
+            self._handing.close()
 
     def _listen(self, stream: _Stream) -> None:
         """Take what has come; wait for it where nothing else can be done."""
@@ -133,31 +132,14 @@ class BulkAnswers(Iterator[Any]):
             if job.overdue(now):
                 raise DeadlineExceeded(f"no answer from {self._client.address} for too long")
         else:
-            wait = job.broken(self._fault(event), now)
+            wait = job.broken(fault_of(self._client, event), now)
             self._hang_up()
             threading.Event().wait(wait)
-
-    def _hand_on(self, index: int, result: object) -> Any:
-        self._progress.advance()
-        if isinstance(result, InferenceError):
-            if self._errors == "raise":
-                raise result
-            value: Any = result
-        else:
-            value = cast("Prediction", result).value
-        return value if self._ordered else (index, value)
 
     def _open(self) -> _Stream:
         stream = self._stream = _Stream(self._client)
         stream.send([self._job.opening()])
         return stream
-
-    def _fault(self, event: grpc.RpcError | None) -> InferenceError:
-        address = self._client.address
-        self._client.refuse_closed()
-        if event is None:
-            return ServerUnavailable(f"{address} ended the stream before all was answered")
-        return error_of(cast("FailedCall", event), address=address, timeout=None)
 
     def _finish(self) -> None:
         stream, self._stream = self._stream, None

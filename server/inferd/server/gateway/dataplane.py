@@ -26,10 +26,10 @@ from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import DEPTH, Instance, Link
 from inferd.server.gateway.scheduling.lane import Lane
-from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.observation.request import Observation
 from inferd.server.gateway.scheduling.sequences.deployment import SequencedDeployment
 from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.server.gateway.scheduling.waiting.lull import Lull
 from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError, Unimplemented
 from inferd.wire.requests import InferMessage
 from inferd.wire.tensor_parameters import TensorParameters

@@ -150,20 +150,33 @@ class FileJob:
             bad[good[0]] = error.message
             return
         half = len(good) // 2
-        for part in (slice(0, half), slice(half, None)):
-            some = {name: each[part] for name, each in values.items()}
-            try:
-                answer = self._call(some)
-            except _ROWS_FAULT as fault:
-                self._find_out(chunk, good[part], some, bad, fault)
-            else:
+        parts = (slice(0, half), slice(half, None))
+        halves = [{name: each[part] for name, each in values.items()} for part in parts]
+        answers = self._ask_again(halves, error)
+        for part, some, answer in zip(parts, halves, answers, strict=True):
+            if not isinstance(answer, InferenceError):
                 self._write(chunk, good[part], answer)
+            elif isinstance(answer, _ROWS_FAULT):
+                self._find_out(chunk, good[part], some, bad, answer)
+            else:
+                raise answer
+
+    def _ask_again(self, halves: list[dict[str, Array]], error: InferenceError) -> list[Any]:
+        """The answer to each half, or what it failed with. All others go first, as for the job.
+
+        Not where a worker died: a bulk job would try that again, and others would lose theirs.
+        """
+        if isinstance(error, WorkerLost):
+            return [self._call(each) for each in halves]
+        return list(self._model.map(halves, errors="return", patience=self._patience))
 
     def _call(self, values: dict[str, Array]) -> Any:
         end = monotonic() + _RESTART
         while True:
             try:
                 return self._model(values)
+            except _ROWS_FAULT as error:
+                return error
             except ModelNotReady as error:
                 if monotonic() > end:
                     raise

@@ -11,7 +11,7 @@ from inferd.core.link.messages import DoorChoice
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.rpc.call import Method
 from inferd.server.gateway.rpc.faults import DoorError
-from inferd.server.gateway.scheduling.lull import Lull
+from inferd.server.gateway.scheduling.waiting.lull import Lull
 
 _log = get_logger(__name__)
 

@@ -14,7 +14,7 @@ from inferd.server.gateway.scheduling.pending import Pending, unsettled
 from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.server.gateway.scheduling.tally import Tally, share
-from inferd.server.gateway.scheduling.unanswered import UNANSWERED, Unanswered
+from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED, Unanswered
 from inferd.wire.errors import ArenaFull, DeadlineExceeded, ServingError
 
 PATIENCE = 0.5

@@ -15,8 +15,8 @@ from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeployment
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
-from inferd.server.gateway.scheduling.lull import Lull
 from inferd.server.gateway.scheduling.pending import Pending
+from inferd.server.gateway.scheduling.waiting.lull import Lull
 from inferd.wire.errors import OutputInvalid
 
 _log = get_logger(__name__)

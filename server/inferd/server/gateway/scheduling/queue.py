@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from math import ceil, inf
 
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.pending import Pending, Piece, parts_of
+from inferd.server.gateway.scheduling.waiting.expiring import Expiring
+from inferd.server.gateway.scheduling.waiting.lane_pieces import LanePieces
 from inferd.wire.errors import QueueFull
 
 _PURGE = 16
@@ -47,17 +51,7 @@ class Batch:
         return ceil(self.rows / self.step) if self.step else 1
 
 
-class _Waiting:
-    """The pieces of one lane, oldest first, and how many rows they have."""
-
-    __slots__ = ("pieces", "rows")
-
-    def __init__(self) -> None:
-        self.pieces: deque[Piece] = deque()
-        self.rows = 0
-
-
-class Queue:
+class Queue(Expiring):
     """A bounded queue with one lane per shape.
 
     Work-conserving: whoever asks gets what waits at once, up to a full batch, unless a delay is
@@ -67,14 +61,12 @@ class Queue:
 
     def __init__(self, *, max_size: int, max_delay: float, max_batch_bytes: int) -> None:
         """`max_size` in requests, `max_delay` in seconds, `max_batch_bytes` of input data."""
+        super().__init__()
         self._max_size = max_size
         self._max_delay = max_delay
         self._max_batch_bytes = max_batch_bytes
-        self._lanes: dict[Lane, _Waiting] = {}
-        self._earliest_deadline = inf
+        self._lanes: dict[Lane, LanePieces] = {}
         self._forgotten = 0
-        self.size = 0
-        """Requests of which at least one piece waits."""
 
     def add(self, pending: Pending) -> None:
         """Queue a request. Raises `QueueFull`."""
@@ -86,7 +78,7 @@ class Queue:
         lane = pending.lane
         waiting = self._lanes.get(lane)
         if waiting is None:
-            waiting = self._lanes[lane] = _Waiting()
+            waiting = self._lanes[lane] = LanePieces()
         if pending.rows <= lane.max_rows or not lane.max_rows:
             waiting.pieces.append(pending)
             pending.queued = 1
@@ -140,7 +132,7 @@ class Queue:
         """Put a batch that was just taken back to where it was."""
         waiting = self._lanes.get(batch.lane)
         if waiting is None:
-            waiting = self._lanes[batch.lane] = _Waiting()
+            waiting = self._lanes[batch.lane] = LanePieces()
         for piece in reversed(batch.pieces):
             pending = piece.pending
             if not pending.queued:
@@ -179,23 +171,6 @@ class Queue:
             if self._forgotten > max(_PURGE, self.size):
                 self._purge()
 
-    def expire(self, now: float) -> list[Pending]:
-        """The requests whose deadline has passed, for the caller to fail and `forget`."""
-        if now < self._earliest_deadline:
-            return []
-        living = self._living()
-        self._earliest_deadline = min(
-            (each.deadline for each in living if each.deadline > now), default=inf
-        )
-        return [each for each in living if each.deadline <= now]
-
-    def clear(self) -> list[Pending]:
-        """Empty the queue; what waited is for the caller to fail and `forget`."""
-        living = self._living()
-        self._lanes.clear()
-        self._earliest_deadline = inf
-        return living
-
     def _purge(self) -> None:
         self._forgotten = 0
         for lane, waiting in list(self._lanes.items()):
@@ -204,21 +179,17 @@ class Queue:
             if not waiting.pieces:
                 del self._lanes[lane]
 
-    def _living(self) -> list[Pending]:
-        # A dictionary, for a request that was split waits in several pieces.
-        living = {
-            id(piece.pending): piece.pending
-            for waiting in self._lanes.values()
-            for piece in waiting.pieces
-            if not piece.pending.settled
-        }
-        return list(living.values())
+    def _pieces(self) -> Iterator[Piece]:
+        return chain.from_iterable(waiting.pieces for waiting in self._lanes.values())
 
-    def _due(self, lane: Lane, waiting: _Waiting, arrived: float, now: float) -> bool:
+    def _drop_all(self) -> None:
+        self._lanes.clear()
+
+    def _due(self, lane: Lane, waiting: LanePieces, arrived: float, now: float) -> bool:
         return not self._max_delay or now >= arrived + self._max_delay or _is_full(lane, waiting)
 
     @staticmethod
-    def _drop_settled_heads(waiting: _Waiting) -> None:
+    def _drop_settled_heads(waiting: LanePieces) -> None:
         pieces = waiting.pieces
         while pieces and pieces[0].pending.settled:
             waiting.rows -= pieces.popleft().rows
@@ -265,6 +236,6 @@ class Queue:
         )
 
 
-def _is_full(lane: Lane, waiting: _Waiting) -> bool:
+def _is_full(lane: Lane, waiting: LanePieces) -> bool:
     """Whether more requests would not make the next batch of this lane larger."""
     return waiting.rows >= max(1, lane.joined_rows)

@@ -16,7 +16,7 @@ from inferd.server.gateway.rpc.aio.unary import end, unary_handler
 from inferd.server.gateway.rpc.call import Method, Unary
 from inferd.server.gateway.rpc.faults import DoorError
 from inferd.server.gateway.rpc.options import server_options
-from inferd.server.gateway.scheduling.lull import Lull
+from inferd.server.gateway.scheduling.waiting.lull import Lull
 from inferd.wire.errors import Unimplemented
 
 _log = get_logger(__name__)

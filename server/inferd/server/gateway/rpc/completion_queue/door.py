@@ -21,7 +21,7 @@ from inferd.server.gateway.rpc.completion_queue.unary import (
 )
 from inferd.server.gateway.rpc.faults import DoorError, unexpected
 from inferd.server.gateway.rpc.options import server_options
-from inferd.server.gateway.scheduling.lull import Lull
+from inferd.server.gateway.scheduling.waiting.lull import Lull
 from inferd.wire.errors import Unimplemented
 
 _log = get_logger(__name__)

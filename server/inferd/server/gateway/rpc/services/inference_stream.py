@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from inferd.server.gateway.infer_request import InferCall
 from inferd.server.gateway.rpc.call import StreamCall
 from inferd.server.gateway.rpc.faults import unexpected
+from inferd.server.gateway.rpc.services.leaving import Aside
 from inferd.server.gateway.rpc.services.stream_turn import Turn, TurnKeeper
 from inferd.wire.errors import Draining, ServingError
 
@@ -41,12 +41,11 @@ class InferenceStreams:
         self._lock = threading.Lock()
         self._open: set[InferenceStream] = set()
         self._closed = False
-        # Starts its one thread when it is first needed, which is seldom.
-        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="left-streams")
+        self._aside = Aside("left-streams", "ModelStreamInfer")
 
     def handle(self, call: StreamCall) -> None:
         """Take a new stream."""
-        stream = InferenceStream(call, self._infer, self._leave, self._later)
+        stream = InferenceStream(call, self._infer, self._leave, self._aside.later)
         with self._lock:
             closed = self._closed
             if not closed:
@@ -70,9 +69,6 @@ class InferenceStreams:
     def _leave(self, stream: InferenceStream) -> None:
         with self._lock:
             self._open.discard(stream)
-
-    def _later(self, act: Callable[[], None]) -> None:
-        self._aside.submit(_perform, act)
 
 
 class InferenceStream(TurnKeeper):
@@ -307,13 +303,6 @@ class InferenceStream(TurnKeeper):
         else:
             self._call.fail(self._error)
         self._left(self)
-
-
-def _perform(act: Callable[[], None]) -> None:
-    try:
-        act()
-    except Exception as error:  # the last resort: a future that nobody looks at would swallow it
-        unexpected(error, "ModelStreamInfer")
 
 
 def _draining() -> Draining:

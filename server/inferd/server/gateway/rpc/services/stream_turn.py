@@ -8,6 +8,7 @@ from collections.abc import Callable
 from inferd.protos.oip_pb2 import ModelInferResponse, ModelStreamInferResponse
 from inferd.server.gateway.decoupled import DecoupledCall
 from inferd.server.gateway.rpc.call import Metadata
+from inferd.server.gateway.rpc.services.leaving import Leaving
 from inferd.wire.answers import varint
 from inferd.wire.errors import InvalidRequest, ServingError
 from inferd.wire.requests import InferMessage
@@ -55,7 +56,7 @@ class TurnKeeper(ABC):
         """Call `turn.forget` when whoever calls this has let go of its locks."""
 
 
-class Turn(DecoupledCall):
+class Turn(Leaving, DecoupledCall):
     """One request of a stream.
 
     `nbytes` is what it holds: its payload's size, once its one answer waits that one's size.
@@ -63,9 +64,7 @@ class Turn(DecoupledCall):
     """
 
     __slots__ = (
-        "_gone",
         "_keeper",
-        "_on_cancel",
         "_proceed",
         "answer_bytes",
         "deadline",
@@ -78,6 +77,7 @@ class Turn(DecoupledCall):
     )
 
     def __init__(self, keeper: TurnKeeper, payload: bytes, deadline: float) -> None:
+        super().__init__()
         self._keeper = keeper
         self.payload = payload
         self.nbytes = len(payload)
@@ -87,8 +87,6 @@ class Turn(DecoupledCall):
         self.decoupled = False
         self.ended = False
         self.leaving = 0
-        self._gone = False
-        self._on_cancel: Callable[[], None] | None = None
         self._proceed: Callable[[], None] | None = None
 
     @property
@@ -100,16 +98,6 @@ class Turn(DecoupledCall):
     def metadata(self) -> Metadata:
         """What the caller sent with the stream."""
         return self._keeper.metadata
-
-    def watch(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called when the caller leaves, or has left, this request unanswered.
-
-        Never before this returns, for it may take a lock that is held here.
-        """
-        self._on_cancel = on_cancel
-        # Looked at after it is set: whichever thread comes second, here or in `forget`, sees both.
-        if self._gone:
-            self._keeper.forget_late(self)
 
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised ModelInferResponse."""
@@ -147,12 +135,8 @@ class Turn(DecoupledCall):
         if self._proceed is not None:
             self._proceed()
 
-    def forget(self) -> None:
-        """The caller is gone. Takes the dispatcher's lock."""
-        self._gone = True
-        on_cancel, self._on_cancel = self._on_cancel, None
-        if on_cancel is not None:
-            on_cancel()
+    def _forget_late(self) -> None:
+        self._keeper.forget_late(self)
 
 
 def _enveloped(payload: bytes, mark: bytes) -> bytes:

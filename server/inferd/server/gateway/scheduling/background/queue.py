@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 from math import inf
 
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.pending import Pending, Piece, cut, parts_of
 from inferd.server.gateway.scheduling.queue import Batch
+from inferd.server.gateway.scheduling.waiting.expiring import Expiring
 
 
-class BackgroundQueue:
+class BackgroundQueue(Expiring):
     """A queue with one lane per shape, whose requests are cut to the batches that there is room for.
 
     It has no bound of its own: whoever fills it bounds what each caller has in it.
@@ -18,11 +21,9 @@ class BackgroundQueue:
 
     def __init__(self, *, max_batch_bytes: int) -> None:
         """`max_batch_bytes` of input data."""
+        super().__init__()
         self._max_batch_bytes = max_batch_bytes
         self._lanes: dict[Lane, deque[Piece]] = {}
-        self._earliest_deadline = inf
-        self.size = 0
-        """Requests of which at least one piece waits."""
 
     def add(self, pending: Pending) -> None:
         """Queue a request."""
@@ -105,23 +106,6 @@ class BackgroundQueue:
                 if not self._lanes[lane]:
                     del self._lanes[lane]
 
-    def expire(self, now: float) -> list[Pending]:
-        """The requests whose deadline has passed, for the caller to fail and `forget`."""
-        if now < self._earliest_deadline:
-            return []
-        living = self._living()
-        self._earliest_deadline = min(
-            (each.deadline for each in living if each.deadline > now), default=inf
-        )
-        return [each for each in living if each.deadline <= now]
-
-    def clear(self) -> list[Pending]:
-        """Empty the queue; what waited is for the caller to fail and `forget`."""
-        living = self._living()
-        self._lanes.clear()
-        self._earliest_deadline = inf
-        return living
-
     def next_event(self) -> float:
         """When a deadline passes."""
         return self._earliest_deadline if self.size else inf
@@ -148,11 +132,8 @@ class BackgroundQueue:
         if not pending.queued:
             self.size -= 1
 
-    def _living(self) -> list[Pending]:
-        living = {
-            id(piece.pending): piece.pending
-            for pieces in self._lanes.values()
-            for piece in pieces
-            if not piece.pending.settled
-        }
-        return list(living.values())
+    def _pieces(self) -> Iterator[Piece]:
+        return chain.from_iterable(self._lanes.values())
+
+    def _drop_all(self) -> None:
+        self._lanes.clear()

@@ -12,9 +12,10 @@ from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.instance import Completed, Instance
 from inferd.server.gateway.scheduling.lane import Lane
 from inferd.server.gateway.scheduling.pending import Pending
-from inferd.server.gateway.scheduling.queue import Batch, Queue, _Waiting
+from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.sequences.active import Sequence, Sequences, Step
 from inferd.server.gateway.scheduling.tally import Tally
+from inferd.server.gateway.scheduling.waiting.lane_pieces import LanePieces
 from inferd.wire.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -163,7 +164,7 @@ class _PinnedQueue(Queue):
         """The requests that wait and fit, oldest first."""
         return [each for each in self._living() if fits(_step(each.lane))]
 
-    def _due(self, lane: Lane, waiting: _Waiting, arrived: float, now: float) -> bool:
+    def _due(self, lane: Lane, waiting: LanePieces, arrived: float, now: float) -> bool:
         return _step(lane).sequence.instance == self._instance
 
 

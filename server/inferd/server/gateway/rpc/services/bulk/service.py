@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from uuid import uuid4
 
 from inferd.protos.services import BULK_METHODS
 from inferd.protos.v1.bulk_pb2 import Open
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.rpc.call import Method, Stream, StreamCall
-from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.bulk.job import Job
 from inferd.server.gateway.rpc.services.bulk.large import LargeChunks
 from inferd.server.gateway.rpc.services.bulk.stream import BulkStream
+from inferd.server.gateway.rpc.services.leaving import Aside
 from inferd.wire.errors import Draining, InvalidRequest, Unavailable, Unimplemented
 
 MOST_STREAMS = 32
@@ -37,8 +36,7 @@ class BulkService:
         self._open: set[BulkStream] = set()
         self._closed = False
         self._large = LargeChunks(MOST_LARGE)
-        # Starts its one thread when it is first needed, which is seldom.
-        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="left-bulk-streams")
+        self._aside = Aside("left-bulk-streams", "BulkInference")
 
     def methods(self) -> Mapping[str, Method]:
         """The service's methods by path."""
@@ -58,7 +56,7 @@ class BulkService:
             infer=self._dataplane.infer_in_background,
             begin=self._begin,
             left=self._leave,
-            later=self._later,
+            later=self._aside.later,
             large=self._large,
             max_chunk_bytes=self._dataplane.max_chunk_bytes,
         )
@@ -118,16 +116,6 @@ class BulkService:
     def _leave(self, stream: BulkStream) -> None:
         with self._lock:
             self._open.discard(stream)
-
-    def _later(self, act: Callable[[], None]) -> None:
-        self._aside.submit(_perform, act)
-
-
-def _perform(act: Callable[[], None]) -> None:
-    try:
-        act()
-    except Exception as error:  # the last resort: a future that nobody looks at would swallow it
-        unexpected(error, "BulkInference")
 
 
 def _draining() -> Draining:

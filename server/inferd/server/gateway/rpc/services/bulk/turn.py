@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from inferd.protos.v1.bulk_pb2 import Error
 from inferd.server.gateway.rpc.call import Metadata
+from inferd.server.gateway.rpc.services.leaving import Leaving
 from inferd.wire.bulk import ERROR, WHOLE
 from inferd.wire.errors import ServingError
 from inferd.wire.status import code_of, message_of
@@ -25,16 +25,17 @@ class Settling(Protocol):
         """Forget a chunk of a caller that had gone before anybody asked."""
 
 
-class Turn:
+class Turn(Leaving):
     """One chunk, to the dataplane a call like any other. `answer` has a field's number and body."""
 
-    __slots__ = ("_gone", "_on_cancel", "_stream", "answer", "deadline", "nbytes", "payload",
+    __slots__ = ("_stream", "answer", "deadline", "nbytes", "payload",
                  "sent_bytes", "sequence")  # fmt: skip
 
     def __init__(
         self, stream: Settling, sequence: int, payload: bytes, sent_bytes: int, deadline: float
     ) -> None:
         """`sent_bytes` are those of its request as it was sent."""
+        super().__init__()
         self._stream = stream
         self.sequence = sequence
         self.payload = payload
@@ -42,8 +43,6 @@ class Turn:
         self.nbytes = len(payload)
         self.deadline = deadline
         self.answer: tuple[int, bytes] | None = None
-        self._gone = False
-        self._on_cancel: Callable[[], None] | None = None
 
     @property
     def method(self) -> str:
@@ -54,16 +53,6 @@ class Turn:
     def metadata(self) -> Metadata:
         """What the caller sent with the stream."""
         return self._stream.metadata
-
-    def watch(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called when the caller leaves, or has left, this chunk unanswered.
-
-        Never before this returns, for it may take a lock that is held here.
-        """
-        self._on_cancel = on_cancel
-        # Looked at after it is set: whichever thread comes second, here or in `forget`, sees both.
-        if self._gone:
-            self._stream.forget_late(self)
 
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised ModelInferResponse."""
@@ -85,9 +74,5 @@ class Turn:
         )
         self._stream.settle(self, ERROR, told.SerializeToString())
 
-    def forget(self) -> None:
-        """The caller is gone."""
-        self._gone = True
-        on_cancel, self._on_cancel = self._on_cancel, None
-        if on_cancel is not None:
-            on_cancel()
+    def _forget_late(self) -> None:
+        self._stream.forget_late(self)
