@@ -5,6 +5,8 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 ARGS ?=
 PYTEST_ARGS ?=
+# Processes of pytest: one waits for a server's start while the other computes.
+PROCESSES ?= 2
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -90,7 +92,7 @@ dockerfile: $(VENV)/.dev ## hadolint
 
 test-all: $(VENV)/.dev models ## pytest; what needs a GPU is skipped where there is none (PYTEST_ARGS="-k digits")
 	@echo "==> pytest"
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(PROCESSES) $(PYTEST_ARGS)
 
 test-unit: $(VENV)/.dev ## pytest, the quick part
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -48,7 +49,8 @@ def test_cores_that_are_not_there_are_refused() -> None:
         _stay_on((4095,))
 
 
-def test_pinning_after_torch_is_a_mistake() -> None:
+def test_pinning_after_torch_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch has read its threads by then; pinning would change nothing and say nothing."""
+    monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch"))
     with pytest.raises(RuntimeError, match="already imported"):
         pin(Pinning("cpu"))
