@@ -16,6 +16,7 @@ from inferd.core.settings.fields import (
     Names,
     Paths,
     Seconds,
+    Share,
     VersionsField,
 )
 
@@ -78,6 +79,8 @@ class Settings(BaseModel):
     door: Literal["auto", "completion_queue", "grpc_aio"] = "auto"
     """What carries gRPC; auto: grpcio's completion queue where it is as expected, else grpc.aio."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: Share = 0.0
+    """Which share of inference requests has a line in the log, drawn by chance."""
     log_format: Literal["auto", "json", "console"] = "auto"
     devices: Names = ("auto",)
     """Where models run whose own settings do not say."""

@@ -38,6 +38,7 @@ from inferd.core.link.messages import (
 from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
 from inferd.core.telemetry.logs import get_logger
 from inferd.protos.services import BULK_SERVICE, INFERENCE_SERVICE
+from inferd.server.gateway.access_log import AccessLog
 from inferd.server.gateway.commands import Commands
 from inferd.server.gateway.counts import CountsReporter
 from inferd.server.gateway.dataplane import Dataplane
@@ -87,6 +88,7 @@ class Gateway:
         self._reporter = CountsReporter(self._dataplane.inspect, control.send)
         self._others = OtherGateways(control.send)
         table = self._dataplane.table
+        self._access = AccessLog(start.access_log, table) if start.access_log else None
         self._health = Health(
             server_ready=lambda: self._ready,
             model_known=lambda name: name in table.models(),
@@ -104,6 +106,7 @@ class Gateway:
             report=self._reporter.report,
             more={**memory.methods(), **RuntimeSettings(table).methods()},
             extensions=memory.extensions,
+            access=self._access,
         )
         self._bulk = BulkService(self._dataplane)
         reflection = Reflection([INFERENCE_SERVICE, BULK_SERVICE, HEALTH_SERVICE])
@@ -116,7 +119,7 @@ class Gateway:
             share_port=start.share_port,
             lull=self._dataplane.lull,
         )
-        self._http = _http_door(start, self._dataplane, methods) if start.http else None
+        self._http = self._http_door(start, methods) if start.http else None
 
     def open(self, address: str, http: str | None) -> Listening | ListenFailed:
         """Bind HOST:PORT of both doors; says with which ports, or why not.
@@ -151,6 +154,8 @@ class Gateway:
             pass  # drained, or orphaned: either way this process is of no use any more
         self._pool.shutdown(cancel_futures=True)
         self._door.close()
+        if self._access is not None:
+            self._access.close()
 
     def _follow(self, message: ToGateway, fds: list[int]) -> None:
         match message:
@@ -233,22 +238,20 @@ class Gateway:
     def _changed(self) -> None:
         self._health.changed()
 
+    def _http_door(self, start: StartGateway, methods: Mapping[str, Method]) -> HttpDoor:
+        # Only here: a gateway without HTTP does not carry what HTTP needs.
+        from inferd.server.gateway.http.door import HttpDoor  # noqa: PLC0415
 
-def _http_door(
-    start: StartGateway, dataplane: Dataplane, methods: Mapping[str, Method]
-) -> HttpDoor:
-    # Only here: a gateway without HTTP does not carry what HTTP needs.
-    from inferd.server.gateway.http.door import HttpDoor  # noqa: PLC0415
-
-    unary = {path: each.handle for path, each in methods.items() if isinstance(each, Unary)}
-    return HttpDoor(
-        dataplane,
-        unary,
-        max_message_bytes=start.max_message_bytes,
-        max_request_time=start.max_request_time,
-        share_port=start.share_port,
-        unexpected=unexpected,
-    )
+        unary = {path: each.handle for path, each in methods.items() if isinstance(each, Unary)}
+        return HttpDoor(
+            self._dataplane,
+            unary,
+            max_message_bytes=start.max_message_bytes,
+            max_request_time=start.max_request_time,
+            share_port=start.share_port,
+            unexpected=unexpected,
+            access=self._access,
+        )
 
 
 def serve(control: Control) -> int:

@@ -103,6 +103,7 @@ class Supervisor:
             door=settings.door,
             http=None if settings.http is None else str(settings.http),
             client_shared_memory=settings.client_shared_memory,
+            access_log=settings.access_log,
         )
         number = self._number_of_gateways(found)
         self._doors = Doors(start, self._programs.gateway, self, number=number)

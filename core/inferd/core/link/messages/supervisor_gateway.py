@@ -22,6 +22,7 @@ class StartGateway(Message, frozen=True):
 
     Sizes in bytes, times in seconds. `address` is HOST:PORT, port 0 for a free one; with
     `share_port` other gateways listen at the same one. `http` is another HOST:PORT, None for no HTTP.
+    `access_log` is the share of inference requests that are logged.
     """
 
     address: str
@@ -33,6 +34,7 @@ class StartGateway(Message, frozen=True):
     client_shared_memory: bool = False
     door: DoorChoice = "auto"
     http: str | None = None
+    access_log: float = 0.0
 
 
 class SequenceTerms(msgspec.Struct, frozen=True):
