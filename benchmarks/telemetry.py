@@ -166,6 +166,7 @@ def _on(endpoint: str, scraper: Scraper) -> Options:
     def options(server: Server) -> tuple[str, list[str], dict[str, str]]:
         scraper.ops = f"127.0.0.1:{server.ports['port2']}"
         more = ["--ops", scraper.ops, "--tracing", "otlp", "--trace-sampling", "0.01"]
+        more += ["--access-log", "0.01"]
         return _INFERD, more, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
 
     return options

@@ -7,7 +7,7 @@ from math import inf
 
 from inferd.server.gateway.scheduling.lane import Lane, LaneInput
 from inferd.server.gateway.scheduling.pending import OutputLayout, Pending
-from inferd.wire.errors import OutputInvalid, ServingError
+from inferd.wire.errors import ServingError
 from inferd.wire.signature import Axis, TensorSpec
 from inferd.wire.tensors import Buffer
 
@@ -37,7 +37,7 @@ class Recorded(Pending):
         super().__init__(on, rows, [data], len(data), arrived, deadline)
         self.answer: tuple[OutputLayout, list[bytes]] | None = None
         self.error: ServingError | None = None
-        self.refuses: OutputInvalid | None = None
+        self.refuses: ServingError | None = None
         self.on_cancel: Callable[[], None] | None = None
 
     def answered(self, layout: OutputLayout, outputs: Sequence[Buffer]) -> None:

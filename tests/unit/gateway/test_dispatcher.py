@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from structlog.testing import capture_logs
 
 from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
@@ -13,6 +14,7 @@ from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED
+from inferd.wire.errors import InvalidRequest, OutputInvalid, ServingError
 from inferd.wire.signature import Signature
 from support.link_worker import LinkWorker, link_to
 from support.requests import Recorded, lane
@@ -135,3 +137,18 @@ def test_callers_are_asked_after_once_they_have_waited(scene: Scene) -> None:
     assert waiting.on_cancel
     waiting.on_cancel()
     assert waiting.settled
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"), [(OutputInvalid("three outputs"), 1), (InvalidRequest("no room"), 0)]
+)
+def test_answers_that_do_not_fit_are_logged(scene: Scene, error: ServingError, logged: int) -> None:
+    """Where the model is to blame, not the caller, who hears of it either way."""
+    pending = scene.send()
+    pending.refuses = error
+    with capture_logs() as lines:
+        scene.answer()
+    assert pending.error is error
+    assert [(each["model"], each["error"], each["log_level"]) for each in lines] == [
+        ("m", error.message, "error")
+    ] * logged

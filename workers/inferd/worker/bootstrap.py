@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+from inferd.core import streams
 from inferd.core.link.messages import FromWorker, LoadingFailed, LoadModel, Pinning, ToWorker
 from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
 from inferd.core.process import die_with_parent
 from inferd.core.telemetry import logs
-from inferd.worker import streams
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

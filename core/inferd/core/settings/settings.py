@@ -83,6 +83,8 @@ class Settings(BaseModel):
     trace_sampling: Share = 0.01
     """Of the requests that come without a trace context, the share that is traced."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: Share = 0.0
+    """Which share of inference requests has a line in the log, drawn by chance."""
     log_format: Literal["auto", "json", "console"] = "auto"
     devices: Names = ("auto",)
     """Where models run whose own settings do not say."""

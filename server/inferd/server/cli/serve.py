@@ -47,6 +47,7 @@ def serve(
     trace_sampling: Annotated[float | None, Parameter(metavar="SHARE", show_default=False)] = None,
     log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _Option] = None,
     log_format: Annotated[Literal["auto", "json", "console"] | None, _Option] = None,
+    access_log: Annotated[float | None, Parameter(metavar="SHARE", show_default=False)] = None,
 ) -> int:
     """Serve models until Ctrl-C.
 
@@ -86,6 +87,7 @@ def serve(
         trace_sampling: Share of the requests without a trace context that is traced (default: 0.01).
         log_level: debug, info, warning or error (default: info).
         log_format: json, console or auto: console on a terminal, else json (default: auto).
+        access_log: The share of inference requests with a line in the log, from 0 to 1 (default: 0).
     """
     try:
         settings = configuration.read(
@@ -105,6 +107,7 @@ def serve(
                 "trace_sampling": trace_sampling,
                 "log_level": log_level,
                 "log_format": log_format,
+                "access_log": access_log,
             },
             config=config,
         )

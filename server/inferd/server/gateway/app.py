@@ -40,6 +40,7 @@ from inferd.core.link.messages import (
 from inferd.core.link.sockets import MessageSocket, PeerGone, adopt
 from inferd.core.telemetry.logs import get_logger
 from inferd.protos.services import BULK_SERVICE, INFERENCE_SERVICE
+from inferd.server.gateway.access_log import AccessLog
 from inferd.server.gateway.commands import Commands
 from inferd.server.gateway.counts import CountsReporter
 from inferd.server.gateway.dataplane import Dataplane
@@ -93,6 +94,21 @@ class Gateway:
         )
         self._reporter = CountsReporter(self._dataplane.inspect, control.send)
         self._others = OtherGateways(control.send)
+        self._access = (
+            AccessLog(start.access_log, self._dataplane.table) if start.access_log else None
+        )
+        self._methods = methods = self._make_services(start)
+        self._door = make_door(
+            start.door,
+            methods,
+            max_message_bytes=start.max_message_bytes,
+            share_port=start.share_port,
+            lull=self._dataplane.lull,
+        )
+        self._http = self._http_door(start, methods) if start.http else None
+
+    def _make_services(self, start: StartGateway) -> dict[str, Method]:
+        """Their methods, by path."""
         table = self._dataplane.table
         self._health = Health(
             server_ready=lambda: self._ready,
@@ -111,20 +127,12 @@ class Gateway:
             report=self._reporter.report,
             more={**memory.methods(), **RuntimeSettings(table).methods()},
             extensions=memory.extensions,
+            access=self._access,
         )
         self._bulk = BulkService(self._dataplane)
         reflection = Reflection([INFERENCE_SERVICE, BULK_SERVICE, HEALTH_SERVICE])
         services = (self._inference, self._bulk, self._health, reflection)
-        methods = {path: each for service in services for path, each in service.methods().items()}
-        self._methods = methods
-        self._door = make_door(
-            start.door,
-            methods,
-            max_message_bytes=start.max_message_bytes,
-            share_port=start.share_port,
-            lull=self._dataplane.lull,
-        )
-        self._http = _http_door(start, self._dataplane, methods) if start.http else None
+        return {path: each for service in services for path, each in service.methods().items()}
 
     def open(self, address: str, http: str | None) -> Listening | ListenFailed:
         """Bind HOST:PORT of both doors; says with which ports, or why not.
@@ -161,6 +169,8 @@ class Gateway:
             pass  # drained, or orphaned: either way this process is of no use any more
         self._pool.shutdown(cancel_futures=True)
         self._door.close()
+        if self._access is not None:
+            self._access.close()
 
     def _follow(self, message: ToGateway, fds: list[int]) -> None:
         match message:
@@ -255,6 +265,21 @@ class Gateway:
     def _changed(self) -> None:
         self._health.changed()
 
+    def _http_door(self, start: StartGateway, methods: Mapping[str, Method]) -> HttpDoor:
+        # Only here: a gateway without HTTP does not carry what HTTP needs.
+        from inferd.server.gateway.http.door import HttpDoor  # noqa: PLC0415
+
+        unary = {path: each.handle for path, each in methods.items() if isinstance(each, Unary)}
+        return HttpDoor(
+            self._dataplane,
+            unary,
+            max_message_bytes=start.max_message_bytes,
+            max_request_time=start.max_request_time,
+            share_port=start.share_port,
+            unexpected=unexpected,
+            access=self._access,
+        )
+
 
 def _dataplane(start: StartGateway) -> tuple[Callable[..., Dataplane], SpanWriter | None]:
     """What makes the dataplane, and what exports its traces, if it has any."""
@@ -267,23 +292,6 @@ def _dataplane(start: StartGateway) -> tuple[Callable[..., Dataplane], SpanWrite
 
     writer = open_writer(start.tracing)
     return partial(TracedDataplane, Tracer(start.trace_sampling, writer.put), unexpected), writer
-
-
-def _http_door(
-    start: StartGateway, dataplane: Dataplane, methods: Mapping[str, Method]
-) -> HttpDoor:
-    # Only here: a gateway without HTTP does not carry what HTTP needs.
-    from inferd.server.gateway.http.door import HttpDoor  # noqa: PLC0415
-
-    unary = {path: each.handle for path, each in methods.items() if isinstance(each, Unary)}
-    return HttpDoor(
-        dataplane,
-        unary,
-        max_message_bytes=start.max_message_bytes,
-        max_request_time=start.max_request_time,
-        share_port=start.share_port,
-        unexpected=unexpected,
-    )
 
 
 def serve(control: Control) -> int:

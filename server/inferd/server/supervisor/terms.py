@@ -25,6 +25,7 @@ def start_of(settings: Settings) -> StartGateway:
         client_shared_memory=settings.client_shared_memory,
         tracing=settings.tracing,
         trace_sampling=settings.trace_sampling,
+        access_log=settings.access_log,
     )
 
 

@@ -27,6 +27,7 @@ class StartGateway(Message, frozen=True):
     Sizes in bytes, times in seconds. `address` is HOST:PORT, port 0 for a free one; with
     `share_port` other gateways listen at the same one. `http` is another HOST:PORT, None for no HTTP.
     `trace_sampling` is the share of requests traced of those whose callers do not say.
+    `access_log` is the share of inference requests that are logged.
     """
 
     address: str
@@ -40,6 +41,7 @@ class StartGateway(Message, frozen=True):
     http: str | None = None
     tracing: Tracing = "off"
     trace_sampling: float = 0.01
+    access_log: float = 0.0
 
 
 class SequenceTerms(msgspec.Struct, frozen=True):

@@ -35,11 +35,15 @@ class Answer:
         self._pieces = [piece for piece in pieces if len(piece)]
         self._headers = headers
 
+    @property
+    def nbytes(self) -> int:
+        """The size of its body."""
+        return sum(len(piece) for piece in self._pieces)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; what ASGI calls an application."""
-        size = sum(len(piece) for piece in self._pieces)
         date = formatdate(usegmt=True).encode()
-        length = (b"content-length", str(size).encode())
+        length = (b"content-length", str(self.nbytes).encode())
         headers = [(b"date", date), length, *self._headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         last = len(self._pieces) - 1

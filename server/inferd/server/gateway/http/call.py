@@ -58,6 +58,10 @@ class HttpCall:
         self._on_cancel = on_cancel
         self._post(self._begin_to_watch)
 
+    def peer(self) -> str:
+        """Not known here: whoever logs it has the connection at hand."""
+        return ""
+
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised message."""
         self.payload = b""

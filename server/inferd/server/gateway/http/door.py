@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -15,7 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inferd.core.address import Address
 from inferd.core.telemetry.logs import get_logger
+from inferd.server.gateway.access_log import AccessLog
 from inferd.server.gateway.dataplane import Dataplane
+from inferd.server.gateway.http.access import LoggedHttpService
 from inferd.server.gateway.http.service import Handle, HttpService
 from inferd.server.gateway.http.site import Site
 from inferd.wire.errors import ServingError
@@ -49,12 +52,14 @@ class HttpDoor:
         max_request_time: float,
         share_port: bool,
         unexpected: Callable[[BaseException, str], ServingError],
+        access: AccessLog | None = None,
     ) -> None:
         """`methods` of the gRPC service, by path; `unexpected` logs what nobody foresaw.
 
-        With `share_port` other gateways may listen at the same address.
+        With `share_port` other gateways may listen at the same address; `access` logs inference.
         """
-        self._service = HttpService(
+        make = HttpService if access is None else partial(LoggedHttpService, access)
+        self._service: HttpService = make(
             dataplane,
             methods,
             max_message_bytes=max_message_bytes,

@@ -33,6 +33,9 @@ class UnaryCall(Protocol):
         that are not answered at once.
         """
 
+    def peer(self) -> str:
+        """Who calls, as gRPC has it: `ipv4:127.0.0.1:51234`."""
+
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised message."""
 
@@ -52,6 +55,9 @@ class StreamCall(Protocol):
     deadline: float
     on_cancel: Callable[[], None] | None
     on_sent: Callable[[], None] | None
+
+    def peer(self) -> str:
+        """Who calls, as gRPC has it: `ipv4:127.0.0.1:51234`."""
 
     def receive(self, on_message: Callable[[bytes | None], None]) -> None:
         """Ask for the caller's next message; None says that it has sent its last."""

@@ -17,7 +17,7 @@ from inferd.server.gateway.scheduling.deployment import Deployment
 from inferd.server.gateway.scheduling.instance import Completed, Failed, Instance
 from inferd.server.gateway.scheduling.pending import Pending
 from inferd.server.gateway.scheduling.waiting.lull import Lull
-from inferd.wire.errors import OutputInvalid
+from inferd.wire.errors import Internal, OutputInvalid, ServingError
 
 _log = get_logger(__name__)
 
@@ -224,6 +224,11 @@ class Dispatcher:
                 # What waits now may be due before anything else happens.
                 self._set_alarm(deployment, wake=False)
                 self._check_drained(deployment)
+        if isinstance(outcome, Failed):
+            if isinstance(message, BatchDone):  # of others the worker has told
+                _tell_unfit(deployment, outcome.error)
+        elif tally is not None and tally.unfit:
+            _tell_unfit(deployment, tally.unfit[0][1])
 
     def _pass_on(self, deployment: Deployment, instance: Instance, message: BatchAnswer) -> None:
         if not isinstance(deployment, DecoupledDeployment):
@@ -241,6 +246,8 @@ class Dispatcher:
                     deployment.misanswered(instance, outcome)
                 elif outcome is not None and goes_on is not None:
                     deployment.passed_on(instance, outcome, goes_on=goes_on)
+        if isinstance(outcome, Failed):
+            _tell_unfit(deployment, outcome.error)
 
     def _detach(self, deployment: Deployment, instance: Instance) -> None:
         with self.lock:
@@ -265,3 +272,15 @@ class Dispatcher:
         if deployment.draining and deployment.idle and deployment in self._deployments:
             self._deployments.discard(deployment)
             self._drained(deployment.info.number)
+
+
+def _tell_unfit(deployment: Deployment, error: ServingError) -> None:
+    """Log that a model's answer is none, unless that is for what its caller asked."""
+    if isinstance(error, Internal):
+        _log.error(
+            "the model's answer does not fit",
+            model=deployment.info.model,
+            version=deployment.info.version,
+            error=error.message,
+            error_code=error.reason,
+        )

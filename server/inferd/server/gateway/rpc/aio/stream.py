@@ -48,6 +48,11 @@ class AioStreamCall:
         self._reader: asyncio.Task[None] | None = None
         self._asked: OnMessage | None = None
 
+    def peer(self) -> str:
+        """Who calls, as gRPC has it."""
+        found: str = self._context.peer()
+        return found
+
     def receive(self, on_message: OnMessage) -> None:
         """Ask for the caller's next message; None says that it has sent its last."""
         self._handover.post(self._ask, on_message)

@@ -26,6 +26,7 @@ class AioUnaryCall:
     __slots__ = (
         "_answer",
         "_arrived",
+        "_context",
         "_gone",
         "_handover",
         "_on_cancel",
@@ -46,6 +47,7 @@ class AioUnaryCall:
         self.metadata: Metadata = context.invocation_metadata()
         self.payload = payload
         self.deadline = monotonic_deadline(context)
+        self._context = context
         self._gone = False
         self._on_cancel: Callable[[], None] | None = None
         self._handover = handover
@@ -59,6 +61,11 @@ class AioUnaryCall:
         # Looked at after it is set: whichever thread comes second, here or in `answer`, sees both.
         if self._gone:
             self._handover.defer(AioUnaryCall._tell, self)
+
+    def peer(self) -> str:
+        """Who calls, as gRPC has it."""
+        found: str = self._context.peer()
+        return found
 
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised message."""

@@ -22,7 +22,7 @@ _NEEDED = {
         "shutdown",
         "cancel_all_calls",
     ),
-    "Call": ("start_server_batch",),
+    "Call": ("start_server_batch", "peer"),
     "ReceiveMessageOperation": ("message",),
     "ReceiveCloseOnServerOperation": ("cancelled",),
     "SendInitialMetadataOperation": (),

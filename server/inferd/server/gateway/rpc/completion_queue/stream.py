@@ -47,6 +47,11 @@ class QueuedStreamCall:
             (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_close
         )
 
+    def peer(self) -> str:
+        """Who calls, as gRPC has it."""
+        found: str = self._call.peer().decode(errors="replace")
+        return found
+
     def receive(self, on_message: Callable[[bytes | None], None]) -> None:
         """Ask for the caller's next message; None says that it has sent its last."""
 

@@ -79,6 +79,11 @@ class QueuedUnaryCall:
         self._watched = True
         self._call.start_server_batch((ReceiveClose(_NO_FLAGS),), self._on_close)
 
+    def peer(self) -> str:
+        """Who calls, as gRPC has it."""
+        found: str = self._call.peer().decode(errors="replace")
+        return found
+
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised message."""
         self.payload = b""

@@ -12,10 +12,12 @@ from inferd.core.link.messages import VersionCounts
 from inferd.core.telemetry.counts import Counts, sum_of
 from inferd.protos import oip_pb2 as oip
 from inferd.protos.services import INFERENCE_METHODS
+from inferd.server.gateway.access_log import AccessLog
 from inferd.server.gateway.counts import counts_of
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.others import Memory
 from inferd.server.gateway.routing.table import check_name
+from inferd.server.gateway.rpc.access import streams_logged, unary_logged
 from inferd.server.gateway.rpc.call import Method, Stream, Unary, UnaryCall
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.decoding import decode
@@ -54,13 +56,15 @@ class InferenceService:
         report: Callable[[], None],
         more: Mapping[str, Callable[[UnaryCall], None]],
         extensions: Sequence[str] = (),
+        access: AccessLog | None = None,
     ) -> None:
         """`command` performs load and unload; None where the operator does not allow them.
 
         `other_counts` finds out what other gateways have counted and what models take, and tells
         it, on any thread;
         `report` sends what this one has to the supervisor. `more` are handlers of the service's
-        other methods by name; `extensions` are announced besides those that always work.
+        other methods by name; `extensions` are announced besides those that always work; `access`
+        logs inference requests.
         """
         self._dataplane = dataplane
         self._pool = pool
@@ -71,7 +75,8 @@ class InferenceService:
         self._table = dataplane.table
         self._more = more
         self._extensions = (*EXTENSIONS, *extensions)
-        self._streams = InferenceStreams(dataplane.infer)
+        self._infer = unary_logged(dataplane.infer, access)
+        self._streams = InferenceStreams(streams_logged(dataplane.infer, access))
 
     def close(self) -> None:
         """End every stream after the answers that it is owed."""
@@ -95,7 +100,7 @@ class InferenceService:
         methods: dict[str, Method] = {}
         for name, method in INFERENCE_METHODS.items():
             if name == "ModelInfer":
-                methods[method.path] = Unary(self._dataplane.infer)
+                methods[method.path] = Unary(self._infer)
             elif name == "ModelStreamInfer":
                 methods[method.path] = Stream(self._streams.handle)
             else:

@@ -35,9 +35,9 @@ Infer = Callable[[InferCall], None]
 class InferenceStreams:
     """Every stream under way. Safe from any thread."""
 
-    def __init__(self, infer: Infer) -> None:
-        """`infer` sees to it that a request is answered, as if it had come alone."""
-        self._infer = infer
+    def __init__(self, infer_of: Callable[[StreamCall], Infer]) -> None:
+        """What it has of a stream sees to it that a request is answered, as if it had come alone."""
+        self._infer_of = infer_of
         self._lock = threading.Lock()
         self._open: set[InferenceStream] = set()
         self._closed = False
@@ -45,7 +45,7 @@ class InferenceStreams:
 
     def handle(self, call: StreamCall) -> None:
         """Take a new stream."""
-        stream = InferenceStream(call, self._infer, self._leave, self._aside.later)
+        stream = InferenceStream(call, self._infer_of(call), self._leave, self._aside.later)
         with self._lock:
             closed = self._closed
             if not closed:

@@ -1,0 +1,171 @@
+"""The access log: one line for each sampled inference request, written on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from queue import Full, Queue
+from time import monotonic
+from urllib.parse import unquote
+
+from inferd.core.telemetry.logs import get_logger
+from inferd.server.gateway.routing.table import RoutingTable
+from inferd.wire.errors import ServingError
+from inferd.wire.requests import InferMessage
+from inferd.wire.status import code_of, http_status_of
+
+MOST_WAITING = 10_000
+"""Lines that wait to be written; more are counted, not kept: whoever answers never waits."""
+
+_LOGGER = "inferd.access"
+_CLOSE_BOUND = 5.0
+_MOST_CHARACTERS = 128
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_PEER = re.compile(r"(?:ipv[46]:)?\[?([0-9a-fA-F.:]+?)\]?:(\d+)")
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request on its way to its line. `peer` is as gRPC or a socket has it."""
+
+    protocol: str
+    method: str
+    model: str
+    version: str
+    request_id: str
+    bytes_in: int
+    peer: str
+    trace_id: str | None
+    arrived: float
+    bytes_out: int = 0
+    seconds: float = 0.0
+    error: ServingError | None = None
+
+
+class AccessLog:
+    """Says which requests are logged, and logs them. Safe from any thread; nothing here waits."""
+
+    def __init__(
+        self, share: float, table: RoutingTable, *, chance: Callable[[], float] = random.random
+    ) -> None:
+        """`share`, more than 0 and at most 1, is how many are logged; `table` knows versions."""
+        self._share = share
+        self._table = table
+        self._chance = chance
+        self._dropped = 0
+        self._queue: Queue[Entry | None] = Queue(MOST_WAITING)
+        self._log = get_logger(_LOGGER)
+        # Whoever asks for it wants it, whatever else is silenced.
+        logging.getLogger(_LOGGER).setLevel(logging.INFO)
+        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread.start()
+
+    def samples(self) -> bool:
+        """Whether the next request is logged."""
+        return self._chance() < self._share
+
+    def begin(
+        self,
+        method: str,
+        payload: bytes,
+        peer: str,
+        metadata: Iterable[tuple[str | bytes, str | bytes]],
+    ) -> Entry:
+        """The entry of a gRPC request that has just come with a serialised ModelInferRequest."""
+        model, version, request_id = named_in(payload)
+        trace = next((value for key, value in metadata if key == "traceparent"), None)
+        return Entry(
+            protocol="grpc",
+            method=method,
+            model=model,
+            version=version,
+            request_id=request_id,
+            bytes_in=len(payload),
+            peer=peer,
+            trace_id=trace_id_of(trace),
+            arrived=monotonic(),
+        )
+
+    def end(self, entry: Entry, error: ServingError | None = None) -> None:
+        """The request is answered, well or with this error: have its line written."""
+        entry.seconds = monotonic() - entry.arrived
+        entry.error = error
+        try:
+            self._queue.put_nowait(entry)
+        except Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, for some seconds at most, and end."""
+        try:
+            self._queue.put(None, timeout=_CLOSE_BOUND)
+        except Full:
+            return
+        self._thread.join(_CLOSE_BOUND)
+
+    def _run(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            try:
+                self._log.info("request", **self._line(entry))
+            except Exception:  # the last resort: later requests want their lines, too
+                self._log.exception("a line of the access log cannot be written")
+            dropped = self._dropped
+            if dropped:
+                self._dropped -= dropped
+                self._log.warning("lines of the access log were dropped", dropped=dropped)
+
+    def _line(self, entry: Entry) -> dict[str, object]:
+        error = entry.error
+        line: dict[str, object] = {
+            "dataset": _LOGGER,
+            "protocol": entry.protocol,
+            "method": entry.method,
+            "model": entry.model[:_MOST_CHARACTERS],
+            "version": self._version(entry),
+            "status": "OK" if error is None else code_of(error).name,
+            "outcome": "success" if error is None else "failure",
+            "duration_ms": round(entry.seconds * 1000, 3),
+            "bytes_in": entry.bytes_in,
+            "bytes_out": entry.bytes_out,
+        }
+        if entry.request_id:
+            line["request_id"] = entry.request_id[:_MOST_CHARACTERS]
+        if entry.trace_id is not None:
+            line["trace_id"] = entry.trace_id
+        peer = unquote(entry.peer)  # gRPC writes the brackets of IPv6 as %5B
+        if (found := _PEER.fullmatch(peer)) is not None:
+            line["peer"] = line["peer_ip"] = found[1]
+            line["peer_port"] = int(found[2])
+        elif peer:
+            line["peer"] = peer[:_MOST_CHARACTERS]
+        if entry.protocol == "http":
+            line["http_status"] = 200 if error is None else http_status_of(error)
+        if error is not None:
+            line["error_code"] = error.reason
+        return line
+
+    def _version(self, entry: Entry) -> str:
+        """The version that is served where none was asked for."""
+        try:
+            return str(self._table.resolve(entry.model, entry.version).info.version)
+        except ServingError:
+            return entry.version[:_MOST_CHARACTERS]
+
+
+def named_in(payload: bytes) -> tuple[str, str, str]:
+    """Model, version and id of a ModelInferRequest; empty where it is none."""
+    try:
+        message = InferMessage(payload)
+    except ServingError:
+        return "", "", ""
+    return message.model, message.version, message.id
+
+
+def trace_id_of(header: str | bytes | None) -> str | None:
+    """The trace id of a `traceparent`, if it is one."""
+    found = _TRACE_PARENT.fullmatch(header) if isinstance(header, str) else None
+    return found[1] if found is not None else None
