@@ -104,7 +104,5 @@ def _next_steps(kind: Kind, output: Path) -> list[str]:
     if kind == "compose":
         file = folder / "compose.yaml"
         return [f"run: MODELS=/path/to/models GRAFANA_PASSWORD=... docker compose -f {file} up"]
-    return [
-        "run: ELASTICSEARCH_HOSTS=https://... ELASTICSEARCH_API_KEY=id:key "
-        f"filebeat -e -c {folder / 'filebeat.yml'}"
-    ]
+    where = "ELASTICSEARCH_HOSTS=https://... ELASTICSEARCH_API_KEY=id:key"
+    return [f"run: {where} filebeat -e -c {folder / 'filebeat.yml'}"]
