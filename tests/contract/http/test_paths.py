@@ -51,6 +51,20 @@ def test_health_is_truthful(gateway: GatewayUnderTest) -> None:
         assert ask(gateway.http, f"/v2/models/{name}/ready").status == status, name
 
 
+def test_what_cannot_be_read_is_counted_as_failed(gateway: GatewayUnderTest) -> None:
+    """Of the model that was named: whoever watches its errors must see such callers, too."""
+    gateway.deploy("m", ROWS, [LinkWorker()])
+
+    def failed() -> object:
+        (found,) = ask(gateway.http, "/v2/models/m/stats").document["model_stats"]
+        return int(found["inference_stats"].get("fail", {}).get("count", 0))
+
+    assert failed() == 0
+    assert ask(gateway.http, "/v2/models/m/infer", b"no JSON").status == 400
+    assert ask(gateway.http, "/v2/models/absent/infer", b"{}").status == 404
+    assert failed() == 1
+
+
 def test_what_is_told_is_what_grpc_tells(gateway: GatewayUnderTest) -> None:
     """Metadata, configuration, statistics and index have the same fields and values."""
     gateway.deploy("m", ROWS, [LinkWorker()])

@@ -19,6 +19,7 @@ from inferd.server.gateway.admission.regions import NO_SHARED_MEMORY, Regions, T
 from inferd.server.gateway.decoupled import UNARY_REFUSED, DecoupledCall, DecoupledRequest
 from inferd.server.gateway.infer_request import InferCall, InferRequest, PlacedRequest
 from inferd.server.gateway.observed_call import observing
+from inferd.server.gateway.refusals import NO_MODEL, Refusals
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.server.gateway.scheduling.decoupled.deployment import DecoupledDeployment
 from inferd.server.gateway.scheduling.deployment import Deployment, Superseded
@@ -34,9 +35,6 @@ from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError, Unimpl
 from inferd.wire.requests import InferMessage
 from inferd.wire.tensor_parameters import TensorParameters
 from inferd.wire.tensors import Buffer
-
-NO_MODEL = ("", 0)
-"""Where requests are counted that reach no model."""
 
 _LARGEST_CHUNK = 4
 """Messages that one request of a bulk job may take, where a message limits all others."""
@@ -78,8 +76,8 @@ class Dataplane:
         )
         self._deployments: dict[int, Deployment] = {}
         self._admissions: dict[Deployment, Admission] = {}
-        self._unrouted = Statistics()
-        self._statistics: dict[tuple[str, int], Statistics] = {NO_MODEL: self._unrouted}
+        self.refusals = Refusals(self._dispatcher.lock, self.table)
+        self._statistics = {NO_MODEL: self.refusals.unrouted}
         self._forms: Forms[tuple[Deployment, Plan]] = Forms()
 
     @property
@@ -155,15 +153,8 @@ class Dataplane:
             else:
                 self._dispatcher.submit(deployment, request)
         except ServingError as error:
-            self._refuse(call, deployment, arrived, error)
-
-    def _refuse(
-        self, call: InferCall, deployment: Deployment | None, arrived: float, error: ServingError
-    ) -> None:
-        statistics = self._unrouted if deployment is None else deployment.statistics
-        with self._dispatcher.lock:
-            statistics.failed(int((monotonic() - arrived) * 1e9), error.reason)
-        call.fail(error)
+            self.refusals.count(deployment, arrived, error)
+            call.fail(error)
 
     def _take_decoupled(
         self,

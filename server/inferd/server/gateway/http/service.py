@@ -32,6 +32,7 @@ from inferd.wire.errors import (
     Forbidden,
     InvalidRequest,
     ModelNotReady,
+    ServingError,
     Unavailable,
     Unimplemented,
 )
@@ -161,17 +162,11 @@ class HttpService:
         began = monotonic()
         named = _named(request)
         model, version = named["name"], named["version"]
-        # What is not there need not be sent here first.
-        found = self._dataplane.table.resolve(model, version)
-        text = request.headers.get(JSON_LENGTH)
-        length = None if text is None else _length(text)
-        body = await self._body(request)
-        if length == 0:
-            encoded = encode_raw_request(model, version, body, found.info.signature)
-        elif (body.nbytes if length is None else length) > ASIDE_BYTES:
-            encoded = await asyncio.to_thread(self._encode, model, version, body, length)
-        else:
-            encoded = self._encode(model, version, body, length)
+        try:
+            encoded = await self._encoded(request, model, version)
+        except ServingError as error:
+            self._dataplane.refusals.at_the_door(model, version, began, error)
+            raise
         call = HttpCall(
             _INFER_VERSION if version else _INFER,
             encoded.payload,
@@ -183,6 +178,19 @@ class HttpService:
         if len(payload) > ASIDE_BYTES and not encoded.binary_by_default:
             return await asyncio.to_thread(inference_answer, payload, encoded)
         return inference_answer(payload, encoded)
+
+    async def _encoded(self, request: Request, model: str, version: str) -> Encoded:
+        """What a request asks for, as a ModelInferRequest."""
+        # What is not there need not be sent here first.
+        found = self._dataplane.table.resolve(model, version)
+        text = request.headers.get(JSON_LENGTH)
+        length = None if text is None else _length(text)
+        body = await self._body(request)
+        if length == 0:
+            return encode_raw_request(model, version, body, found.info.signature)
+        if (body.nbytes if length is None else length) > ASIDE_BYTES:
+            return await asyncio.to_thread(self._encode, model, version, body, length)
+        return self._encode(model, version, body, length)
 
     def _encode(self, model: str, version: str, body: Body, length: int | None) -> Encoded:
         return encode_request(model, version, body, length, self._max_message_bytes)
