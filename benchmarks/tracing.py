@@ -23,6 +23,7 @@ from opentelemetry.sdk.resources import Resource
 
 from inferd.core.link.messages import (
     AddDeployment,
+    AddInstance,
     BatchDone,
     FromLinkedWorker,
     OpenArena,
@@ -100,7 +101,7 @@ class Path:
             )
         )
         ours, theirs = socket_pair()
-        self.dataplane.attach(1, 1, "cpu", MessageSocket(ours, FromLinkedWorker))
+        self.dataplane.attach(AddInstance(1, 1, "cpu"), MessageSocket(ours, FromLinkedWorker))
         self.dataplane.publish(PublishModel("m", (VersionState(1, "READY", "", 1),)))
         self._worker: MessageSocket[object, ToLinkedWorker] = MessageSocket(theirs, ToLinkedWorker)
         ((self._deployment, self._instance),) = self.dataplane._dispatcher._links.values()  # noqa: SLF001  # what its thread has

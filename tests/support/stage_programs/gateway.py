@@ -60,7 +60,7 @@ def main() -> int:
                 case StartGateway(address, http=http):
                     bound = None if http is None else http.replace(":0", ":4243")
                     control.send(Listening(address.replace(":0", ":4242"), bound))
-                case AddInstance(_, instance, _):
+                case AddInstance(_, instance):
                     control.send(InstanceAttached(instance))
                 case PublishModel(model, versions):
                     before = named.get(model, set())

@@ -211,9 +211,8 @@ class Gateway:
 
     def _attach(self, message: AddInstance, fd: int) -> None:
         link: Link = MessageSocket(adopt(fd), FromLinkedWorker)
-        number = message.instance
-        if self._dataplane.attach(message.deployment, number, message.device, link):
-            self._control.send(InstanceAttached(number))
+        if self._dataplane.attach(message, link):
+            self._control.send(InstanceAttached(message.instance))
 
     def _converse(self, message: Settle | ReportCounts | OtherCounts | CommandAnswer) -> None:
         """Questions of the supervisor, and its answers to ours."""

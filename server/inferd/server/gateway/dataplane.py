@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic, time
 
-from inferd.core.link.messages import AddDeployment, PublishModel, VersionLoad
+from inferd.core.link.messages import AddDeployment, AddInstance, PublishModel, VersionLoad
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
 from inferd.server.gateway.admission.parameters import (
@@ -256,16 +256,22 @@ class Dataplane:
         self._deployments[message.deployment] = deployment
         self._dispatcher.add(deployment)
 
-    def attach(self, deployment: int, instance: int, device: str, link: Link) -> bool:
+    def attach(self, message: AddInstance, link: Link) -> bool:
         """Give a deployment one more worker; False, and the link is closed, if it has drained."""
-        found = self._deployments.get(deployment)
+        found = self._deployments.get(message.deployment)
         if found is None:
             link.close()
             return False
         info = found.info
+        device = message.device
         depth = info.max_streams if info.decoupled else DEPTH[device.partition(":")[0]]
         added = Instance(
-            instance, link, depth=depth, max_arena_bytes=self._max_arena_bytes, device=device
+            message.instance,
+            link,
+            depth=depth,
+            max_arena_bytes=self._max_arena_bytes,
+            device=device,
+            worker=message.worker,
         )
         self._dispatcher.attach(found, added)
         return True

@@ -77,11 +77,16 @@ class AddDeployment(Message, frozen=True):
 
 
 class AddInstance(Message, frozen=True):
-    """A worker of a deployment; the gateway's end of its link comes with this message."""
+    """A worker of a deployment; the gateway's end of its link comes with this message.
+
+    `instance` numbers the links of a server; `worker`, from 0, tells people which of the deployment's
+    workers it is, whatever became of its processes.
+    """
 
     deployment: int
     instance: int
     device: str
+    worker: int = 0
 
 
 class VersionState(msgspec.Struct, frozen=True, array_like=True):

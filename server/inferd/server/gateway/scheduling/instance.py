@@ -87,11 +87,22 @@ class Instance:
     """
 
     def __init__(
-        self, number: int, link: Link, *, depth: int, max_arena_bytes: int, device: str = "cpu"
+        self,
+        number: int,
+        link: Link,
+        *,
+        depth: int,
+        max_arena_bytes: int,
+        device: str = "cpu",
+        worker: int = 0,
     ) -> None:
-        """`depth` is how many batches may be outstanding, full ones not counted."""
+        """`depth` is how many batches may be outstanding, full ones not counted.
+
+        `number` is the link's, `worker` tells the workers of a deployment apart.
+        """
         self.number = number
         self.device = device
+        self.worker = worker
         self.link = link
         self.late_answers = 0
         self._depth = depth
@@ -144,7 +155,7 @@ class Instance:
         execution = self._executions[self._last] = Execution(batch, [slot], sum(sizes))
         traceparent = None
         if lane.observed:
-            seen = observe(batch, self.number, self.device, self._last)
+            seen = observe(batch, self.worker, self.device, self._last)
             if seen is not None:
                 execution.observed, traceparent = seen, seen.traceparent
         self.link.send(

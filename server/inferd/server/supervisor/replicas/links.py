@@ -51,7 +51,7 @@ class Links:
         workers_end, gateways_end = socket_pair()
         with workers_end, gateways_end:
             replica.open_link(workers_end.fileno())
-            message = AddInstance(deployment, number, replica.pinning.device)
+            message = AddInstance(deployment, number, replica.pinning.device, replica.index)
             gateway.send(message, [gateways_end.fileno()])
 
     def forget(self, replica: Replica) -> None:

@@ -49,7 +49,7 @@ class Replica:
     """A worker process that is kept alive.
 
     `on_change` is called after everything that happens to it. `accepts` judges what it loaded:
-    a reason to refuse it, or None.
+    a reason to refuse it, or None. `index` tells it from the other workers of its deployment.
     """
 
     def __init__(
@@ -60,8 +60,10 @@ class Replica:
         *,
         accepts: Callable[[Loaded], str | None],
         on_change: Callable[[Replica], None],
+        index: int = 0,
     ) -> None:
         self.pinning = pinning
+        self.index = index
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once it has loaded for the first time, or failed to."""
         self.stopped = asyncio.Event()

@@ -60,8 +60,15 @@ class Deployment:
         self._holders: set[Gateway] = set()
         self._on_change = on_change
         self.replicas = tuple(
-            Replica(plan.source, pinning, terms, accepts=self._judge, on_change=self._changed)
-            for pinning in plan.pinnings
+            Replica(
+                plan.source,
+                pinning,
+                terms,
+                accepts=self._judge,
+                on_change=self._changed,
+                index=index,
+            )
+            for index, pinning in enumerate(plan.pinnings)
         )
 
     @property
