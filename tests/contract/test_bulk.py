@@ -220,6 +220,7 @@ def test_a_stream_is_read_no_further_than_its_credit(
     for _ in range(5):
         reach(channel)
     kept = begin(channel, rows([[9]]))
+    reach(channel)  # what was sent before it has been read
     worker.go.set()
     assert values_of(kept.outcome()) == [[9]]
     # One batch was under way, and beside it at most one lies ready: the unary call came next.

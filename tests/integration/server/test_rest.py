@@ -63,7 +63,7 @@ def test_the_documented_python_works(examples: Server) -> None:
 
 def test_the_terminal_says_where(examples: Server) -> None:
     """Beside the address for gRPC."""
-    assert f"gRPC at {examples.address}, HTTP at {examples.http}. Try:" in examples.terminal
+    assert f"gRPC at {examples.address}, HTTP at {examples.http}, metrics" in examples.terminal
 
 
 def test_a_gateway_with_http_stays_small(tmp_path: Path) -> None:
