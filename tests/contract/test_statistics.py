@@ -89,6 +89,29 @@ def test_a_known_mix_is_counted_exactly(gateway: GatewayUnderTest, channel: grpc
     assert stats.last_inference > 1_700_000_000_000
 
 
+def test_a_deadline_that_passes_is_a_failure_and_a_caller_that_leaves_is_none(
+    gateway: GatewayUnderTest, channel: grpc.Channel
+) -> None:
+    """Whoever tells first that the call is over: slowness must not pass for callers' whims."""
+    worker = LinkWorker()
+    gateway.deploy("m", ROWS, [worker])
+    worker.go.clear()
+    held = begin(channel, rows([[1, 1]]))
+    assert worker.arrived.acquire(timeout=10)
+    waited = 20 * UNANSWERED
+    late = [begin(channel, rows([[n, n]]), timeout=waited) for n in range(8)]
+    assert {each.outcome().code for each in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    left = [begin(channel, rows([[n, n]])) for n in range(4)]
+    call(channel, b"", "ServerLive")
+    for each in left:
+        each.cancel()
+    call(channel, b"", "ServerLive")
+    worker.go.set()
+    held.outcome()
+    (stats,) = statistics(channel)
+    assert counts(stats)["success, fail, queue"] == (1, 8, 1)
+
+
 def test_requests_of_one_batch_bear_its_whole_time(
     gateway: GatewayUnderTest, channel: grpc.Channel
 ) -> None:

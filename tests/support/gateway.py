@@ -43,6 +43,10 @@ from support.link_worker import LinkWorker
 Message = TypeVar("Message")
 
 
+WORKER = 3
+"""Which of its deployment's workers each says it is: no number that comes up by itself."""
+
+
 class GatewayUnderTest:
     """Listens on a free port of 127.0.0.1; leaving the context drains it."""
 
@@ -172,7 +176,7 @@ class GatewayUnderTest:
     def attach(self, deployment: int, worker: LinkWorker) -> None:
         """Give a deployment one more worker."""
         self._numbers += 1
-        message = AddInstance(deployment, self._numbers, "cpu")
+        message = AddInstance(deployment, self._numbers, "cpu", WORKER)
         self.control.send(message, [worker.gateway_end.fileno()])
         worker.gateway_end.close()
         assert self.expect(InstanceAttached).instance == self._numbers

@@ -88,6 +88,7 @@ class Server:
         if error is None and self.ended_well:
             assert code == 0, self.log.read_text()[-4000:]
             assert not self._ready_file.exists(), "the ready file is still there"
+            assert "stopping at once" not in self.log.read_text(), "it was told once"
 
     def tree(self) -> list[psutil.Process]:
         """The supervisor and everything below it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ class _Call:
         ("traceparent", f"00-{TRACE}-{'0' * 16}-01"),
     )
     payload = PAYLOAD
-    deadline = 1.0
+    deadline = inf
 
     def __init__(self) -> None:
         self.answers: list[bytes | ServingError] = []

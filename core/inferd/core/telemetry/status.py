@@ -37,7 +37,7 @@ class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The server. `started` is in seconds since the epoch, `uptime` in seconds.
 
     `reason` says why it takes no requests, and is empty if it does. `unmatched` counts requests that
-    reached no model. `supervisor` is the process that answers.
+    reached no model. `supervisor` is the process that answers, `lag_seconds` how late its rounds came lately.
     """
 
     version: str
@@ -48,6 +48,7 @@ class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     addresses: Addresses
     supervisor: ProcessUse
     unmatched: int = 0
+    lag_seconds: float | None = None
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):

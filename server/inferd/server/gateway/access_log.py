@@ -44,6 +44,11 @@ class Entry:
     bytes_out: int = 0
     seconds: float = 0.0
     error: ServingError | None = None
+    span_id: str | None = None
+
+    def traced(self, trace_id: str, span_id: str) -> None:
+        """The server traces it, under these ids in hex."""
+        self.trace_id, self.span_id = trace_id, span_id
 
 
 class AccessLog:
@@ -136,6 +141,8 @@ class AccessLog:
             line["request_id"] = entry.request_id[:_MOST_CHARACTERS]
         if entry.trace_id is not None:
             line["trace_id"] = entry.trace_id
+        if entry.span_id is not None:
+            line["span_id"] = entry.span_id
         peer = unquote(entry.peer)  # gRPC writes the brackets of IPv6 as %5B
         if (found := _PEER.fullmatch(peer)) is not None:
             line["peer"] = line["peer_ip"] = found[1]

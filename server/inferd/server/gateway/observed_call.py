@@ -11,7 +11,8 @@ from inferd.server.gateway.admission.parameters import TIMINGS
 from inferd.server.gateway.decoupled import DecoupledCall
 from inferd.server.gateway.infer_request import InferCall
 from inferd.server.gateway.scheduling.observation.request import Bill, Observation
-from inferd.wire.errors import Cancelled, DeadlineExceeded, ServingError
+from inferd.server.gateway.scheduling.waiting.leaving import leaving
+from inferd.wire.errors import ServingError
 from inferd.wire.requests import InferMessage
 
 
@@ -59,12 +60,7 @@ class ObservedCall:
         self._seen.end(error)
 
     def _left(self, on_cancel: Callable[[], None]) -> None:
-        late = self._call.deadline <= monotonic()
-        self._seen.end(
-            DeadlineExceeded("the caller's deadline passed")
-            if late
-            else Cancelled("the caller went away")
-        )
+        self._seen.end(leaving(self._call.deadline, monotonic()))
         on_cancel()
 
 

@@ -100,6 +100,20 @@ def test_incidents_are_counted_by_opentelemetry_on_the_same_registry() -> None:
     assert one(found, "inferd_scrape_unanswered_total", process="gateway-2") == 1
 
 
+def test_incidents_are_told_apart_however_many_versions_there_were() -> None:
+    """OpenTelemetry would put those beyond its limit together, under a label of its own."""
+    exposition = Exposition(())
+    for number in range(1000):
+        exposition.instruments.model_loaded("m", number, 1.0)
+        exposition.instruments.worker_restarted("m", number, "exit")
+    found = parse(exposition.render(SEEN, OPENMETRICS)[0].decode())
+    restarts = [
+        value for (name, _), value in found.items() if name == "inferd_worker_restarts_total"
+    ]
+    assert sum(restarts) == 1000
+    assert one(found, "inferd_worker_restarts_total", version="999", cause="exit") == 1
+
+
 def test_a_bucket_points_out_the_trace_that_was_counted_in_it() -> None:
     """As an exemplar of OpenMetrics, in the smallest bucket that holds it."""
     metric = Metric("spent_seconds", "histogram", "Time", ("m",), "seconds", (0.1, 1.0))

@@ -114,7 +114,8 @@ def _resources(models: Sequence[VersionStatus], status: Status, width: int) -> T
 def _processes(status: Status, width: int) -> Table:
     headings = "process", "state", "restarts", "lag ms", "CPU", "memory"
     own = status.server.supervisor
-    rows = [("supervisor", "up", "-", "-", words.cpu(own.cpu), words.size(own.memory_bytes))]
+    lag = words.milliseconds(status.server.lag_seconds)
+    rows = [("supervisor", "up", "-", lag, words.cpu(own.cpu), words.size(own.memory_bytes))]
     for each in status.gateways:
         cpu, memory = (each.use.cpu, each.use.memory_bytes) if each.use else (None, None)
         lag = words.milliseconds(each.lag_seconds)

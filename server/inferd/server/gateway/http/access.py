@@ -66,6 +66,7 @@ class LoggedHttpService(HttpService):
         if (entry := _entry.get()) is not None:
             entry.request_id = named_in(call.payload)[2]
             entry.bytes_in = entry.bytes_in or len(call.payload)
+            call.traced = entry.traced
         return await super()._outcome(call, handle)
 
 

@@ -38,6 +38,8 @@ class HttpCall:
         self.began = began
         self.payload = payload
         self.deadline = inf
+        self.traced: Callable[[str, str], None] | None = None
+        """Hears, if somebody cares, under which trace and span the call is traced."""
         self._receive = receive
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[bytes] = self._loop.create_future()

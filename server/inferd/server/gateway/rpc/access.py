@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from inferd.server.gateway.access_log import AccessLog, Entry
@@ -11,7 +12,8 @@ from inferd.server.gateway.decoupled import DecoupledCall
 from inferd.server.gateway.infer_request import InferCall
 from inferd.server.gateway.rpc.call import StreamCall, UnaryCall
 from inferd.server.gateway.rpc.faults import unexpected
-from inferd.wire.errors import Cancelled, ServingError
+from inferd.server.gateway.scheduling.waiting.leaving import leaving
+from inferd.wire.errors import ServingError
 
 Infer = Callable[[InferCall], None]
 
@@ -94,9 +96,13 @@ class _LoggedCall:
         self._call.fail(error)
         self._end(0, error)
 
+    def traced(self, trace_id: str, span_id: str) -> None:
+        if (entry := self._entry) is not None:
+            entry.traced(trace_id, span_id)
+
     def _left(self, on_cancel: Callable[[], None]) -> None:
         on_cancel()
-        self._end(0, Cancelled("the caller went away"))
+        self._end(0, leaving(self.deadline, monotonic()))
 
     def _end(self, nbytes: int, error: ServingError | None) -> None:
         # Taken before it is looked at: whichever thread ends it first has it.

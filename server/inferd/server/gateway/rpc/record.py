@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from inferd.core.link.messages import MethodCounts, Spent
 from inferd.core.telemetry.metrics import SECONDS
+from inferd.server.gateway.scheduling.waiting.leaving import leaving
+from inferd.wire.status import code_of
 
 
 @dataclass(slots=True)
@@ -43,6 +45,10 @@ class CallRecord:
             ended = self._codes.setdefault(code, _Ended())
             ended.seconds += seconds
             ended.buckets[bisect_left(SECONDS, seconds)] += 1
+
+    def left(self, seconds: float, deadline: float, now: float) -> None:
+        """A call has ended because its caller went away, or its deadline passed."""
+        self.failed(seconds, code_of(leaving(deadline, now)).name)
 
     def counts(self, method: str) -> list[MethodCounts]:
         """What was counted, of every code that came up."""

@@ -14,6 +14,7 @@ from inferd.server.gateway.scheduling.pending import Pending, unsettled
 from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.server.gateway.scheduling.tally import Tally, share
+from inferd.server.gateway.scheduling.waiting.leaving import leaving
 from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED, Unanswered
 from inferd.wire.errors import ArenaFull, DeadlineExceeded, ServingError
 
@@ -209,7 +210,8 @@ class Deployment:
         """The caller is gone: the request is not executed, if it still waits."""
         if not pending.settled:
             self._forget(pending)
-            self.statistics.cancelled += 1
+            now = self._now()
+            self.statistics.left(now - pending.arrived, leaving(pending.deadline, now))
 
     def settle(self, outcome: Completed) -> Tally:
         """Answer the callers of a finished batch; `conclude` is then due, under the lock.

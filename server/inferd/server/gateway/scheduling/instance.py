@@ -155,7 +155,7 @@ class Instance:
         execution = self._executions[self._last] = Execution(batch, [slot], sum(sizes))
         traceparent = None
         if lane.observed:
-            seen = observe(batch, self.worker, self.device, self._last)
+            seen = observe(batch, self.worker, self.device, f"{self.number}-{self._last}")
             if seen is not None:
                 execution.observed, traceparent = seen, seen.traceparent
         self.link.send(

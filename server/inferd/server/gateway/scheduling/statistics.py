@@ -6,6 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from inferd.core.telemetry.metrics import SECONDS
+from inferd.wire.errors import Cancelled, ServingError
 
 MOST_RESPONSES = 64
 """Indices of answers that are counted apart: whatever a model yields, its counts stay small."""
@@ -131,6 +132,13 @@ class Statistics:
         while len(self.responses) <= index:
             self.responses.append(ResponseStatistics())
         return self.responses[index]
+
+    def left(self, seconds: float, why: ServingError) -> None:
+        """Count one request that ended, after so long, because its caller was no longer there."""
+        if isinstance(why, Cancelled):
+            self.cancelled += 1
+        else:
+            self.failed(int(seconds * 1e9), why.reason)
 
     def failed(self, ns: int, reason: str) -> None:
         """Count one request that got an error with this reason."""

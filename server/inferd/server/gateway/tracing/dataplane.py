@@ -46,9 +46,11 @@ class TracedDataplane(Dataplane):
     ) -> None:
         # A request over HTTP has been read for some time when it comes here.
         seen = Observation(call.method, getattr(call, "began", None) or monotonic(), trace)
+        ids = {"trace_id": f"{trace.trace_id:032x}", "span_id": f"{trace.span_id:016x}"}
+        if (tell := getattr(call, "traced", None)) is not None:  # it is logged, too
+            tell(**ids)
         call = observed(call, seen)
         try:
             infer(call, seen)
         except Exception as error:  # the last resort, here where its trace is known
-            ids = {"trace_id": f"{trace.trace_id:032x}", "span_id": f"{trace.span_id:016x}"}
             call.fail(self._unexpected(error, call.method, **ids))

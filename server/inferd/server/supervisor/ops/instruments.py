@@ -6,12 +6,16 @@ from typing import get_args
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Counter
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Counter as SdkCounter
+from opentelemetry.sdk.metrics import MeterProvider, _Gauge
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry
 
 from inferd.core.telemetry import metrics
 from inferd.server.supervisor.incidents import Cause, Incidents
+
+MOST_SERIES = 1_000_000
+"""Of one instrument: three or fewer for each version that was ever loaded."""
 
 
 class Instruments(Incidents):
@@ -20,7 +24,11 @@ class Instruments(Incidents):
     def __init__(self, registry: CollectorRegistry) -> None:
         """Have `registry` show what is counted."""
         reader = PrometheusMetricReader(
-            disable_target_info=True, scope_info_enabled=False, registry=registry
+            disable_target_info=True,
+            scope_info_enabled=False,
+            registry=registry,
+            # By itself it merges what goes beyond 2,000; here it is models that are loaded that count.
+            cardinality_limits={SdkCounter: MOST_SERIES, _Gauge: MOST_SERIES},
         )
         provider = MeterProvider([reader], Resource.get_empty(), shutdown_on_exit=False)
         self._meter = provider.get_meter("inferd")

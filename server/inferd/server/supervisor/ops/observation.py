@@ -16,13 +16,16 @@ from inferd.core.link.messages import (
     VersionState,
 )
 from inferd.core.telemetry.lag import Lag
-from inferd.server.supervisor.gateways.doors import Doors
+from inferd.server.supervisor.gateways.doors import COUNTS_BOUND, Doors
 from inferd.server.supervisor.library import Library
 from inferd.server.supervisor.replicas.instance import Phase
 from inferd.server.supervisor.resources.readings import Readings
 from inferd.server.supervisor.resources.resources import Reading
 
 NOTHING_READ = Reading((), {})
+
+_MARGIN = 0.1
+"""Seconds beyond a round of questions, which is bounded itself."""
 
 TICK = 1.0
 """Seconds between two looks at how late the event loop comes round."""
@@ -92,7 +95,7 @@ class Observer:
     async def observe(self) -> Observation:
         """The server as it is now; counts of gateways that do not answer as they told them last."""
         began = self._now()
-        counts, reading = await asyncio.gather(self._doors.counts(), self.reading())
+        counts, reading = await asyncio.gather(self._counts(), self.reading())
         census = self._doors.census
         catalogue = self._library.catalogue
         return Observation(
@@ -111,6 +114,14 @@ class Observer:
             seconds=self._now() - began,
             reading=reading,
         )
+
+    async def _counts(self) -> Iterable[VersionCounts]:
+        try:
+            # Whoever comes while others ask waits for the next round: not for two that hang.
+            async with asyncio.timeout(COUNTS_BOUND + _MARGIN):
+                return await self._doors.counts()
+        except TimeoutError:
+            return self.reported()
 
     def reported(self) -> Iterable[VersionCounts]:
         """Counts as gateways told them last, a second ago at most; nobody is asked."""
@@ -138,8 +149,9 @@ class Observer:
 
     def _workers(self) -> Iterable[WorkerView]:
         numbers: dict[tuple[str, int], int] = {}
-        # Newest first: while a version is replaced, the workers of both are there.
-        for deployment in sorted(self._library.alive, key=lambda each: -each.number):
+        # Oldest first: while a version is replaced the workers of both are there, and those that
+        # serve must keep their numbers, or their CPU time would seem to jump.
+        for deployment in sorted(self._library.alive, key=lambda each: each.number):
             key = deployment.source.name, deployment.source.version
             for replica in deployment.replicas:
                 number = numbers[key] = numbers.get(key, -1) + 1

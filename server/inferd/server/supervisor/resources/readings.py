@@ -40,6 +40,7 @@ class Readings:
         self._clock = clock or SystemClock()
         self._last: _Taken | None = None
         self._under_way: asyncio.Future[None] | None = None
+        self._late = False
 
     async def recent(self, pids: Iterable[int]) -> Reading | None:
         """A reading of these processes, and maybe others, not older than `FRESH`.
@@ -52,7 +53,9 @@ class Readings:
                 while (found := self._fresh(wanted)) is None:
                     await asyncio.shield(self._under_way or self._begin(wanted))
         except TimeoutError:
-            _log.warning("processes and GPUs are not read in time", bound=BOUND)
+            if not self._late:  # once: a driver that hangs does so for long
+                _log.warning("processes and GPUs are not read in time", bound=BOUND)
+            self._late = True
         except Exception:  # whatever it was: nobody's answer depends on it
             _log.exception("processes and GPUs cannot be read")
         return found
@@ -78,6 +81,7 @@ class Readings:
                 under_way.exception()  # those who waited may have gone
             else:
                 self._last = _Taken(outcome, pids, self._clock.monotonic())
+                self._late = False
                 under_way.set_result(None)
 
         def read() -> None:

@@ -83,7 +83,8 @@ class AioStreamCall:
                 if self.on_sent is not None:
                     self.on_sent()
         except BaseException:  # the caller is gone, its deadline has passed or the server ends
-            self._record.failed(monotonic() - self._arrived, "CANCELLED")
+            now = monotonic()
+            self._record.left(now - self._arrived, self.deadline, now)
             self._leave()
             raise
         seconds = monotonic() - self._arrived

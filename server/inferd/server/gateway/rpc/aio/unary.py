@@ -85,7 +85,8 @@ class AioUnaryCall:
             return await self._answer
         except asyncio.CancelledError:  # the caller is gone, or its deadline has passed
             self._gone = True
-            self._record.failed(monotonic() - self._arrived, "CANCELLED")
+            now = monotonic()
+            self._record.left(now - self._arrived, self.deadline, now)
             self._tell()
             raise
 

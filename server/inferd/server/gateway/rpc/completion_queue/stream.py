@@ -11,7 +11,6 @@ from typing import Any
 from inferd.server.gateway.rpc.call import Metadata
 from inferd.server.gateway.rpc.completion_queue.core import cygrpc
 from inferd.server.gateway.rpc.completion_queue.unary import (
-    CANCELLED,
     ignore,
     monotonic_deadline,
     status_operation,
@@ -125,7 +124,8 @@ class QueuedStreamCall:
             self._over = True
             self._outbox.clear()
         if unanswered:
-            self._record.failed(monotonic() - self._arrived, CANCELLED)
+            now = monotonic()
+            self._record.left(now - self._arrived, self.deadline, now)
         on_cancel, self.on_cancel = self.on_cancel, None
         if on_cancel is not None and event.batch_operations[0].cancelled():
             on_cancel()

@@ -17,7 +17,6 @@ from inferd.wire.status import code_of, message_of, trailers_of
 _NO_FLAGS = 0
 _NEVER = 9e9
 """The year 2255: the core says "no deadline" with the last moment that fits into its nanoseconds."""
-CANCELLED = "CANCELLED"
 _OK = cygrpc.StatusCode.ok
 
 # Bound once: looked up in the module four times a request they would cost half a microsecond.
@@ -65,7 +64,8 @@ class QueuedUnaryCall:
         self.payload = b""
         self.deadline = monotonic_deadline(event.call_details.deadline)
         self._handle = handle
-        self._record = record
+        # Taken by whichever of answer and leaving comes first: it is one call.
+        self._record: CallRecord | None = record
         self._watched = False
         self._on_cancel: Callable[[], None] | None = None
         self._call = event.call
@@ -102,7 +102,9 @@ class QueuedUnaryCall:
                 ReceiveClose(_NO_FLAGS),
             )
         self._call.start_server_batch(operations, ignore)
-        self._record.answered(monotonic() - self._arrived)
+        record, self._record = self._record, None
+        if record is not None:
+            record.answered(monotonic() - self._arrived)
 
     def fail(self, error: ServingError) -> None:
         """Answer with an error."""
@@ -112,7 +114,9 @@ class QueuedUnaryCall:
         if not self._watched:
             operations.append(ReceiveClose(_NO_FLAGS))
         self._call.start_server_batch(tuple(operations), ignore)
-        self._record.failed(monotonic() - self._arrived, code_of(error).name)
+        record, self._record = self._record, None
+        if record is not None:
+            record.failed(monotonic() - self._arrived, code_of(error).name)
 
     def _on_message(self, event: Any) -> None:
         payload = event.batch_operations[0].message()
@@ -132,7 +136,10 @@ class QueuedUnaryCall:
         # Taken before it is looked at: an answer from another thread clears it at any moment.
         on_cancel, self._on_cancel = self._on_cancel, None
         if on_cancel is not None and event.batch_operations[0].cancelled():
-            self._record.failed(monotonic() - self._arrived, CANCELLED)
+            record, self._record = self._record, None
+            if record is not None:
+                now = monotonic()
+                record.left(now - self._arrived, self.deadline, now)
             on_cancel()
 
 

@@ -38,10 +38,15 @@ class ObservedBatch:
     )
 
     def __init__(
-        self, batch: Batch, members: Sequence[Observation], instance: int, device: str, number: int
+        self,
+        batch: Batch,
+        members: Sequence[Observation],
+        instance: int,
+        device: str,
+        name: str,
     ) -> None:
-        """The instance's batch of this number."""
-        self.id = f"{instance}-{number}"
+        """`name` is that of no other batch of the server, `instance` which worker of its version runs it."""
+        self.id = name
         self.instance = instance
         self.device = device
         self.rows = batch.rows
@@ -82,9 +87,9 @@ class ObservedBatch:
             self.links[0].sink.put(self)
 
 
-def observe(batch: Batch, instance: int, device: str, number: int) -> ObservedBatch | None:
+def observe(batch: Batch, instance: int, device: str, name: str) -> ObservedBatch | None:
     """The batch, if any of its requests is observed; asked only where its lane has such requests."""
     observed = batch.lane.observed
     found = [observed.get(piece.pending) for piece in batch.pieces]
     members = list(dict.fromkeys([each for each in found if each is not None]))
-    return ObservedBatch(batch, members, instance, device, number) if members else None
+    return ObservedBatch(batch, members, instance, device, name) if members else None

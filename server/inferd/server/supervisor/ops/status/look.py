@@ -72,6 +72,7 @@ class Look:
                 reason=reason,
                 addresses=Addresses(**self._observer.addresses(), ops=self._ops),
                 supervisor=report.use_of(os.getpid()),
+                lag_seconds=seen.lag,
                 unmatched=sum(each.requests for (name, _), each in now.totals.items() if not name),
             )
         )
