@@ -1,8 +1,9 @@
 """What watching costs: the same server watched and not, in turns.
 
-`off` serves without traces, access log and operations port. `on` has all of them: one request in a hundred
-traced to a collector and logged, metrics scraped every second. `--before PROGRAM` adds another `inferd`,
-such as that of an older commit.
+`off` serves without traces, access log and operations port. `metrics` is scraped every five seconds, `traces` exports
+one request in a hundred to a collector, `log` writes a line for one in a hundred, `on` has all of them. The server's
+processes share one core, the exporting threads and the scrape among them. `--before PROGRAM` adds another `inferd`, such
+as that of an older commit.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ examples:
 """
 
 _INFERD = str(Path(sys.executable).with_name("inferd"))
-_SCRAPE_PERIOD = 1.0
+_SCRAPE_PERIOD = 5.0
 _START_LIMIT = 180.0
 
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="per sample")
+    parser.add_argument("--seconds", type=float, default=5.0, help="per sample")
     parser.add_argument("--before", metavar="PROGRAM", help="another inferd to compare with")
     given = parser.parse_args(arguments)
     cores = two_cores()
@@ -74,10 +75,16 @@ def _compare(
     scenario: Scenario, conditions: Conditions, rounds: int, endpoint: str, before: str | None
 ) -> None:
     scraper = Scraper()
-    turns = {"off": _turn("off", scenario, conditions, _off)}
-    turns["on"] = _turn("on", scenario, conditions, _on(endpoint, scraper))
+    variants = {
+        "off": _off,
+        "metrics": _scraped(scraper),
+        "traces": _traced(endpoint),
+        "log": _logged,
+        "on": _everything(endpoint, scraper),
+    }
     if before is not None:
-        turns["before"] = _turn("before", scenario, conditions, _older(before))
+        variants["before"] = _older(before)
+    turns = {name: _turn(name, scenario, conditions, each) for name, each in variants.items()}
     with ExitStack() as stack:
         for turn in turns.values():
             stack.callback(turn.close)
@@ -87,7 +94,7 @@ def _compare(
             names = list(turns)
             # Another one goes first each time: none has the quieter half of every round.
             for name in names[number % len(names) :] + names[: number % len(names)]:
-                with scraper.at_work() if name == "on" else ExitStack():
+                with scraper.at_work(name) if name in scraper.ops else ExitStack():
                     samples[name].append(turns[name].sample())
     _show(scenario.name, samples, scraper.seconds)
 
@@ -115,14 +122,14 @@ class Scraper:
     """Reads the metrics of a server from time to time, as Prometheus would."""
 
     def __init__(self) -> None:
-        self.ops = ""
+        self.ops: dict[str, str] = {}
         self.seconds: list[float] = []
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Scrape on a thread of its own until the context ends."""
+    def at_work(self, name: str) -> Iterator[None]:
+        """Scrape the server of this name, on a thread of its own, until the context ends."""
         over = threading.Event()
-        thread = threading.Thread(target=self._run, args=(over,), daemon=True)
+        thread = threading.Thread(target=self._run, args=(self.ops[name], over), daemon=True)
         thread.start()
         try:
             yield
@@ -130,12 +137,14 @@ class Scraper:
             over.set()
             thread.join()
 
-    def _run(self, over: threading.Event) -> None:
-        while not over.wait(_SCRAPE_PERIOD):
+    def _run(self, ops: str, over: threading.Event) -> None:
+        wait = _SCRAPE_PERIOD / 2  # in the middle of a sample that is one period long
+        while not over.wait(wait):
             began = time.monotonic()
-            with urllib.request.urlopen(f"http://{self.ops}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{ops}/metrics", timeout=10) as answer:
                 answer.read()
             self.seconds.append(time.monotonic() - began)
+            wait = _SCRAPE_PERIOD
 
 
 Options = Callable[[Server], tuple[str, list[str], dict[str, str]]]
@@ -162,12 +171,28 @@ def _older(program: str) -> Options:
     return lambda _: (program, [], {})
 
 
-def _on(endpoint: str, scraper: Scraper) -> Options:
+def _scraped(scraper: Scraper, name: str = "metrics") -> Options:
     def options(server: Server) -> tuple[str, list[str], dict[str, str]]:
-        scraper.ops = f"127.0.0.1:{server.ports['port2']}"
-        more = ["--ops", scraper.ops, "--tracing", "otlp", "--trace-sampling", "0.01"]
-        more += ["--access-log", "0.01"]
-        return _INFERD, more, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+        scraper.ops[name] = f"127.0.0.1:{server.ports['port2']}"
+        return _INFERD, ["--ops", scraper.ops[name]], {}
+
+    return options
+
+
+def _traced(endpoint: str) -> Options:
+    more = ["--ops", "off", "--tracing", "otlp", "--trace-sampling", "0.01"]
+    return lambda _: (_INFERD, more, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+
+
+def _logged(_: Server) -> tuple[str, list[str], dict[str, str]]:
+    return _INFERD, ["--ops", "off", "--access-log", "0.01"], {}
+
+
+def _everything(endpoint: str, scraper: Scraper) -> Options:
+    def options(server: Server) -> tuple[str, list[str], dict[str, str]]:
+        _, scraped, _ = _scraped(scraper, "on")(server)
+        _, traced, environment = _traced(endpoint)(server)
+        return _INFERD, [*scraped, *traced[2:], "--access-log", "0.01"], environment
 
     return options
 

@@ -6,7 +6,9 @@ import re
 
 import msgspec
 import pytest
+from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from inferd.core.link.messages import Exemplar
 from inferd.core.telemetry.metrics import METRICS, Metric
@@ -117,13 +119,29 @@ def test_incidents_are_told_apart_however_many_versions_there_were() -> None:
 def test_a_bucket_points_out_the_trace_that_was_counted_in_it() -> None:
     """As an exemplar of OpenMetrics, in the smallest bucket that holds it."""
     metric = Metric("spent_seconds", "histogram", "Time", ("m",), "seconds", (0.1, 1.0))
-    families = Families()
+    families = Families(generate_latest)
     families.add_buckets(metric, ("a",), (1, 1, 0), 0.6, seen=Exemplar("abc", 0.5, 1000.0))
-    (family,) = families
-    pointed = {each.labels["le"]: each.exemplar for each in family.samples if each.exemplar}
-    assert list(pointed) == ["1.0"]
-    assert pointed["1.0"].labels == {"trace_id": "abc"}
-    assert (pointed["1.0"].value, pointed["1.0"].timestamp) == (0.5, 1000.0)
+    pointed = [line for line in families.text().splitlines() if b" # " in line]
+    assert pointed == [b'spent_seconds_bucket{le="1.0",m="a"} 2.0 # {trace_id="abc"} 0.5 1000.0']
+
+
+def test_what_stays_the_same_is_not_written_again() -> None:
+    """Only what has changed is; what is no longer there is forgotten."""
+    written: list[bytes] = []
+
+    def encode(collector: Collector) -> bytes:
+        written.append(generate_latest(collector))  # type: ignore[no-untyped-call]  # it has no types
+        return written[-1]
+
+    metric = Metric("waiting", "gauge", "Who waits", ("m",))
+    families = Families(encode)
+    for values in ({"a": 1, "b": 2}, {"a": 1, "b": 3}, {"b": 3}, {"a": 1, "b": 3}):
+        for name, value in values.items():
+            families.add(metric, (name,), value)
+        assert [
+            line for line in families.text().decode().splitlines() if not line.startswith("#")
+        ] == [f'waiting{{m="{name}"}} {float(value)}' for name, value in values.items()]
+    assert len(written) == 2 + 1 + 0 + 1
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "ä"])

@@ -1,14 +1,12 @@
-"""Metrics as text for Prometheus: one registry, filled anew for each scrape."""
+"""Metrics as text for Prometheus."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric as PrometheusMetric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, exposition
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from inferd.server.supervisor.ops.families import Families
 from inferd.server.supervisor.ops.instruments import Instruments
@@ -22,12 +20,13 @@ class Exposition:
     """What a scrape is answered with. Safe from any thread."""
 
     def __init__(self, subjects: Sequence[Show]) -> None:
-        """`subjects` are shown one after the other; incidents come first."""
+        """`subjects` are shown one after the other, and incidents after them."""
         self._registry = CollectorRegistry()
         self.instruments = Instruments(self._registry)
-        self._collector = _Observed(subjects)
-        self._registry.register(self._collector)
+        self._subjects = subjects
         self._lock = threading.Lock()
+        self._plain = Families(exposition.generate_latest)
+        self._open = Families(openmetrics.generate_latest)
 
     def render(self, observation: Observation, accept: str) -> tuple[bytes, str]:
         """The text, in a format that the `Accept` header names, and its content type.
@@ -35,26 +34,19 @@ class Exposition:
         OpenMetrics costs half as much again as plain text. Prometheus takes both and prefers it, for
         exemplars: it gets it when there is one.
         """
+        _, wanted = exposition.choose_encoder(accept)
         plain = "text/plain" in accept and all(each.exemplar is None for each in observation.counts)
-        encode, content_type = choose_encoder("text/plain" if plain else accept)
         with self._lock:
-            self._collector.observation = observation
-            return encode(self._registry), content_type
+            if plain or not wanted.startswith("application/openmetrics-text"):
+                text = self._shown(observation, self._plain)
+                text += exposition.generate_latest(self._registry)
+                return text, exposition.CONTENT_TYPE_PLAIN_0_0_4
+            text = self._shown(observation, self._open)
+            # It writes the end, too.
+            text += openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
 
-
-class _Observed(Collector):
-    def __init__(self, subjects: Sequence[Show]) -> None:
-        self.observation: Observation | None = None
-        self._subjects = subjects
-
-    def describe(self) -> Iterable[PrometheusMetric]:
-        """Nothing: the registry would collect to find out what there is."""
-        return ()
-
-    def collect(self) -> Iterator[PrometheusMetric]:
-        """The families of every subject."""
-        families = Families()
-        if self.observation is not None:
-            for show in self._subjects:
-                show(self.observation, families)
-        yield from families
+    def _shown(self, observation: Observation, families: Families) -> bytes:
+        for show in self._subjects:
+            show(observation, families)
+        return families.text()
