@@ -138,13 +138,16 @@ class Scraper:
             thread.join()
 
     def _run(self, ops: str, over: threading.Event) -> None:
-        wait = _SCRAPE_PERIOD / 2  # in the middle of a sample that is one period long
+        wait = 0.5  # then once in each period
         while not over.wait(wait):
-            began = time.monotonic()
-            with urllib.request.urlopen(f"http://{ops}/metrics", timeout=10) as answer:
-                answer.read()
-            self.seconds.append(time.monotonic() - began)
             wait = _SCRAPE_PERIOD
+            began = time.monotonic()
+            try:
+                with urllib.request.urlopen(f"http://{ops}/metrics", timeout=1) as answer:
+                    answer.read()
+            except TimeoutError:
+                continue  # the sample ended, and the server is paused
+            self.seconds.append(time.monotonic() - began)
 
 
 Options = Callable[[Server], tuple[str, list[str], dict[str, str]]]
