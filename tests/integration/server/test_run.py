@@ -129,7 +129,7 @@ def test_a_killed_job_goes_on_where_it_was(server: Server, gate: Gate, tmp_path:
             gate.wait()
             gate.let_go()
         gate.wait()  # 40 batches are answered, and so at least one chunk; the next batch is held
-        before, saved = saved, _saved_rows(partial, job, saved)
+        before, saved = saved, _saved_rows(partial, job, saved, gate)
         assert before < saved < len(given)
         job.kill()
         _, told = job.communicate(timeout=30)
@@ -148,8 +148,11 @@ def test_a_killed_job_goes_on_where_it_was(server: Server, gate: Gate, tmp_path:
     assert not partial.exists()
 
 
-def _saved_rows(partial: Path, job: subprocess.Popen[str], more_than: int) -> int:
-    """The row from which on the job would go on now, once that is beyond `more_than`."""
+def _saved_rows(partial: Path, job: subprocess.Popen[str], more_than: int, gate: Gate) -> int:
+    """The row from which on the job would go on now, once that is beyond `more_than`.
+
+    What is saved follows answers: batches are let go until then.
+    """
     while job.poll() is None:
         with suppress(FileNotFoundError):
             saved: int = json.loads((partial / "state.json").read_text())["next_row"]
@@ -157,6 +160,7 @@ def _saved_rows(partial: Path, job: subprocess.Popen[str], more_than: int) -> in
                 return saved
         with suppress(subprocess.TimeoutExpired):
             job.wait(0.02)
+        gate.let_go()
     raise AssertionError(f"the job ended: {job.communicate()}")
 
 
