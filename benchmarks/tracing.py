@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from math import inf
 from time import thread_time_ns
 from typing import Any
 
@@ -20,6 +19,7 @@ import grpc
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.resources import Resource
+from request_steps.path import Call
 
 from inferd.core.link.messages import (
     AddDeployment,
@@ -39,7 +39,6 @@ from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.tracing.dataplane import TracedDataplane
 from inferd.server.gateway.tracing.tracer import Tracer
 from inferd.server.gateway.tracing.writer import SpanWriter
-from inferd.wire.errors import ServingError
 from inferd.wire.signature import Axis, Signature, TensorSpec
 
 Headers = tuple[tuple[str, str], ...]
@@ -48,29 +47,6 @@ PARENT = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0
 AGENT = ("user-agent", "grpc-python/1.78.0 grpc-c/52.0.0 (linux; chttp2)")
 REQUESTS = 2000
 _DIMS = (Axis("batch", 1), 16)
-
-
-class Call:
-    """One call, answered or not."""
-
-    method = "/inference.GRPCInferenceService/ModelInfer"
-    deadline = inf
-
-    def __init__(self, payload: bytes, metadata: Headers) -> None:
-        self.payload = payload
-        self.metadata = metadata
-        self.answer = b""
-
-    def watch(self, on_cancel: Callable[[], None]) -> None:
-        """Nobody leaves."""
-
-    def reply(self, payload: bytes) -> None:
-        """Keep the answer."""
-        self.answer = payload
-
-    def fail(self, error: ServingError) -> None:
-        """There must be none."""
-        raise error
 
 
 class Path:

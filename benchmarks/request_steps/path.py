@@ -202,12 +202,12 @@ class _SteppedInstance(Instance):
 class Call:
     """A call without a network: the answer stays here."""
 
-    method = ""
-    metadata = ()
+    method = "/inference.GRPCInferenceService/ModelInfer"
     deadline = inf
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, metadata: Sequence[tuple[str, str]] = ()) -> None:
         self.payload = payload
+        self.metadata = metadata
         self.answer = b""
 
     def watch(self, on_cancel: Callable[[], None]) -> None:

@@ -174,3 +174,20 @@ def wait_for_end(processes: Iterable[psutil.Process], seconds: float) -> list[ps
     for fd in fds:
         os.close(fd)
     return list(fds.values())
+
+
+def refused(folder: Path, *options: str) -> str:
+    """What `inferd serve` says when it does not start, with a model of `folder` and these options."""
+    from support.repository import write_scale  # torch takes seconds, which others do without
+
+    write_scale(folder / "models" / "scale", 1, 1.0)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("inferd")), "serve", "models", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout
+    return done.stderr

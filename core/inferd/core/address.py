@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from typing import Self
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,27 @@ class Address:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    def listener(self, *, share_port: bool = False) -> socket.socket:
+        """A socket that listens here; `getsockname` has the port. With `share_port` others may, too.
+
+        Raises `OSError`.
+        """
+        family, _, _, _, place = socket.getaddrinfo(
+            self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # By its number: asyncio sends small answers at once only on sockets that say TCP.
+        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if share_port:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            found.bind(place)
+            found.listen(BACKLOG)
+        except OSError:
+            found.close()
+            raise
+        return found
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

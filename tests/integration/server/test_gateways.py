@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ from inferd.protos import oip_pb2 as oip
 from support.calls import Begun, begin, call
 from support.gate import Gate
 from support.repository import write_scale
-from support.server import Server
+from support.server import Server, refused
 
 ROW = np.array([[1, 2, 3, 4]], np.float32)
 
@@ -187,19 +185,10 @@ def test_a_worker_that_dies_is_replaced_once(server: Server, channels: list[grpc
 
 def test_a_port_in_use_is_refused(server: Server, tmp_path: Path) -> None:
     """A second server with gateways of its own would get half of the first one's calls."""
-    write_scale(tmp_path / "models" / "scale", 1, 1.0)
-    command = [str(Path(sys.executable).with_name("inferd")), "serve", "models"]
-    done = subprocess.run(
-        [*command, "--gateways", "2", "--grpc", server.address, "--http", "off", "--ops", "off"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"cannot listen on {server.address}: the port is taken" in done.stderr
-    assert "name another address with --grpc HOST:PORT" in done.stderr
+    options = ("--grpc", server.address, "--http", "off", "--ops", "off", "--gateways", "2")
+    told = refused(tmp_path, *options)
+    assert f"cannot listen on {server.address}: the port is taken" in told
+    assert "name another address with --grpc HOST:PORT" in told
 
 
 class Callers:

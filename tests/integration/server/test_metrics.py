@@ -6,7 +6,6 @@ import http.client
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from support.calls import Begun, begin
 from support.gate import Gate
 from support.observation import OPENMETRICS, Series, one, parse
 from support.repository import write_scale
-from support.server import Server
+from support.server import Server, refused
 
 PATIENCE = 30.0
 SCALE = {"model": "scale", "version": "1"}
@@ -219,16 +218,6 @@ def test_counts_outlive_the_gateway_that_counted(
 
 def test_a_port_in_use_is_refused(server: Server, tmp_path: Path) -> None:
     """A second server says which port and what to do."""
-    write_scale(tmp_path / "models" / "scale", 1, 1.0)
-    command = [str(Path(sys.executable).with_name("inferd")), "serve", "models"]
-    done = subprocess.run(
-        [*command, "--grpc", "127.0.0.1:0", "--http", "off", "--ops", server.ops],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"cannot listen on {server.ops}" in done.stderr
-    assert "--ops off" in done.stderr
+    told = refused(tmp_path, "--grpc", "127.0.0.1:0", "--http", "off", "--ops", server.ops)
+    assert f"cannot listen on {server.ops}" in told
+    assert "--ops off" in told

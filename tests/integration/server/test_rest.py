@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from support.http import ask
 from support.repository import write_scale
-from support.server import MODELS, Server
+from support.server import MODELS, Server, refused
 
 PAGE = Path(__file__).parents[3] / "docs" / "rest.md"
 
@@ -165,30 +165,11 @@ def test_several_gateways_share_the_port(tmp_path: Path) -> None:
 @pytest.mark.parametrize("gateways", ["1", "2"])
 def test_a_port_in_use_is_refused(examples: Server, tmp_path: Path, gateways: str) -> None:
     """A second server with another port for gRPC says what to do about HTTP."""
-    write_scale(tmp_path / "models" / "scale", 1, 1.0)
-    command = [str(Path(sys.executable).with_name("inferd")), "serve", "models"]
-    done = subprocess.run(
-        [
-            *command,
-            "--grpc",
-            "127.0.0.1:0",
-            "--http",
-            examples.http,
-            "--ops",
-            "off",
-            "--gateways",
-            gateways,
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"cannot listen on {examples.http}" in done.stderr
-    assert "--http HOST:PORT" in done.stderr
-    assert "or --http off" in done.stderr
+    options = ("--grpc", "127.0.0.1:0", "--http", examples.http, "--ops", "off")
+    told = refused(tmp_path, *options, "--gateways", gateways)
+    assert f"cannot listen on {examples.http}" in told
+    assert "--http HOST:PORT" in told
+    assert "or --http off" in told
 
 
 def _commands(block: str) -> list[tuple[str, str]]:

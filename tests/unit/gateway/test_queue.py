@@ -35,6 +35,22 @@ def test_whoever_asks_gets_what_waits_at_once() -> None:
     assert q.size == 0
 
 
+def test_the_oldest_is_the_first_that_still_waits() -> None:
+    """Of all lanes; whoever was given up before does not wait any more."""
+    q = queue()
+    assert q.oldest == inf
+    gone, other, late = (
+        Recorded(lane(), arrived=1.0), Recorded(lane(), arrived=2.0), Recorded(lane(), arrived=3.0)
+    )  # fmt: skip
+    q.add(gone)
+    q.add(late)
+    assert q.oldest == 1.0
+    q.forget(gone)
+    assert q.oldest == 3.0
+    q.add(other)
+    assert q.oldest == 2.0
+
+
 def test_what_waits_is_batched_up_to_the_lanes_rows() -> None:
     """Requests leave in their order, none is torn apart that fits into one batch."""
     q, on = queue(), lane(4)

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from inferd.core.address import Address
+from inferd.core.address import BACKLOG, Address
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.access_log import AccessLog
 from inferd.server.gateway.dataplane import Dataplane
@@ -31,7 +31,6 @@ KEEP_ALIVE = 75
 MOST_HEAD_BYTES = 64 << 10
 """Request line and headers; a caller that sends more is left."""
 
-_BACKLOG = 2048
 _LAST_WORDS = 1.0
 """Seconds to send errors to callers that were not answered within the grace."""
 
@@ -78,7 +77,7 @@ class HttpDoor:
             proxy_headers=False,
             server_header=False,
             date_header=False,  # the answers carry it: uvicorn's would need a tick
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=1,
         )
@@ -93,18 +92,8 @@ class HttpDoor:
         """
         wanted = Address.parse(address)
         try:
-            family, _, _, _, place = socket.getaddrinfo(
-                wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            # By its number: asyncio sends small answers at once only on sockets that say TCP.
-            self._socket = listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self._share_port:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind(place)
-            listener.listen(_BACKLOG)
+            self._socket = listener = wanted.listener(share_port=self._share_port)
         except OSError as error:
-            self.close()
             raise HttpListenError(
                 f"cannot listen on {address} for HTTP: the port is taken or the host is not this "
                 f"machine's ({error.strerror})"

@@ -99,13 +99,12 @@ class Queue(Expiring):
     @property
     def oldest(self) -> float:
         """When the request that waits longest arrived; infinite where none waits."""
-        arrivals = [
-            piece.pending.arrived
-            for waiting in self._lanes.values()
-            for piece in waiting.pieces
-            if not piece.pending.settled
-        ]
-        return min(arrivals, default=inf)
+        # The first of each lane that still waits: behind it all came later, and the lock is held.
+        heads = (
+            next((each.pending.arrived for each in lane.pieces if not each.pending.settled), inf)
+            for lane in self._lanes.values()
+        )
+        return min(heads, default=inf)
 
     def take(self, now: float, *, full: bool = False) -> Batch | None:
         """The next batch that is due, or None; with `full` only one that cannot grow any more.

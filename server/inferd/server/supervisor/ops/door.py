@@ -53,15 +53,8 @@ class OpsDoor:
     def bind(self, address: Address) -> str:
         """Bind and return HOST:PORT with the port bound. Raises `OpsListenError`."""
         try:
-            family, _, _, _, place = socket.getaddrinfo(
-                address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(place)
-            self._socket.listen()
+            self._socket = address.listener()
         except OSError as error:
-            self._let_go()
             raise OpsListenError(
                 f"cannot listen on {address}: the port is taken or the host is not this machine's "
                 f"({error.strerror}); {ADVICE}"

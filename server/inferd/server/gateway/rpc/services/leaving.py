@@ -27,9 +27,7 @@ class Aside:
     def _perform(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except (
-            Exception
-        ) as error:  # the last resort: a future that nobody looks at would swallow it
+        except Exception as error:  # or a future that nobody looks at would swallow it
             unexpected(error, self._method)
 
 
