@@ -208,7 +208,7 @@ def test_closing_the_client_ends_its_jobs(client: Client, worker: LinkWorker) ->
     """With an error that says so."""
     answers = client.model("m").map([rows(n) for n in range(9)], in_flight=2)
     next(answers)
-    worker.go.clear()
+    worker.go.clear()  # at most two more are answered, and nine were asked
     client.close()
     with pytest.raises(ClientClosed):
         list(answers)
@@ -243,10 +243,9 @@ async def test_closing_the_client_ends_its_jobs_in_asyncio(
     """At once, too."""
     client = connect_async(address)
     answers = client.model("m").map([rows(n) for n in range(9)], in_flight=2, patience=10.0)
-    await anext(answers)
     worker.go.clear()
     waiting = asyncio.ensure_future(anext(answers))
-    await asyncio.sleep(0)
+    assert await asyncio.to_thread(worker.arrived.acquire, timeout=10)  # held: nothing is answered
     await client.close()
     with pytest.raises(ClientClosed):
         await waiting

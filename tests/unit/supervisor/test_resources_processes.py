@@ -90,6 +90,28 @@ def test_proportional_memory_is_read_now_and_then(monkeypatch: pytest.MonkeyPatc
     assert proportional() == 2, "a process that nobody asks for is forgotten"
 
 
+def test_proportional_memory_is_read_anew_of_a_process_that_has_grown() -> None:
+    """A worker that loads is another one a second later: what it took before is not told then."""
+    grown = 64 << 20
+    code = f"import sys; print('up', flush=True); sys.stdin.readline(); kept = b'x' * {grown}"
+    command = [sys.executable, "-c", code + "; print('grown', flush=True); sys.stdin.readline()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        reader = Processes(ManualClock())  # on which no time passes
+
+        def proportional() -> int:
+            return reader.read([child.pid])[child.pid].proportional_bytes or 0
+
+        assert child.stdout.readline() == b"up\n"
+        before = proportional()
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"grown\n"
+        assert proportional() >= before + grown
+        child.kill()
+
+
 def test_many_processes_share_the_time_for_it(children: list[subprocess.Popen[bytes]]) -> None:
     """Those that a reading has no time for come first in the next ones."""
     clock = SlowClock()

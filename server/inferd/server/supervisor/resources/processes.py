@@ -11,8 +11,12 @@ import psutil
 from inferd.core.clock import Clock, SystemClock
 
 PROPORTIONAL_EVERY = 5.0
-"""Seconds for which a PSS is good. The kernel walks all pages for it, 2 ms for a small worker with
+"""Seconds for which a PSS is good, of a process that keeps its size. The kernel walks all pages for it, 2 ms for a small worker with
 torch, where everything else takes a fifth of one; and the process cannot map memory meanwhile."""
+
+PROPORTIONAL_CHANGE = 0.1
+"""Part of its resident memory by which a process may grow or shrink before its PSS is read anew: one that
+loads a model takes far more than it did a second ago."""
 
 PROPORTIONAL_BUDGET = 0.02
 """Seconds of one reading that go into PSS; processes left over come first in the next one."""
@@ -62,19 +66,29 @@ class Processes:
         known = {key: each for key, each in self._proportional.items() if key in living}
         self._proportional = known
         begun = self._clock.monotonic()
-        never = _Proportional(None, float("-inf"))
+        never = _Proportional(None, 0, float("-inf"))
         for key in sorted(living, key=lambda key: known.get(key, never).at):
             now = self._clock.monotonic()
             if now - begun > PROPORTIONAL_BUDGET:
                 return
-            if now - known.get(key, never).at >= PROPORTIONAL_EVERY:
-                known[key] = _Proportional(_proportional(living[key]), now)
+            with suppress(psutil.Error):
+                resident = living[key].memory_info().rss
+                if known.get(key, never).is_stale(now, resident):
+                    known[key] = _Proportional(_proportional(living[key]), resident, now)
 
 
 @dataclass(frozen=True, slots=True)
 class _Proportional:
+    """A PSS, with the resident memory that it was read with, and when."""
+
     nbytes: int | None
+    resident: int
     at: float
+
+    def is_stale(self, now: float, resident: int) -> bool:
+        """Whether it is too old, or the process no longer the size that it was."""
+        changed = abs(resident - self.resident) > PROPORTIONAL_CHANGE * self.resident
+        return changed or now - self.at >= PROPORTIONAL_EVERY
 
 
 def _proportional(process: psutil.Process) -> int | None:
