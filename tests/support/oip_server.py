@@ -87,8 +87,8 @@ class OipServer:
     streamed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     """Released once for each of many answers."""
 
-    left: threading.Event = field(default_factory=threading.Event)
-    """Set when a stream of many answers has ended, well or not."""
+    left: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    """Released when a stream of many answers has ended, well or not: it takes no fault any more."""
 
     message_limit: int = -1
     """Bytes of the largest request; -1: any size."""
@@ -186,24 +186,26 @@ class OipServer:
         times = request.parameters.pop("times").int64_param
         self.requests.append(request)
         asked = request.parameters.pop("triton_enable_empty_final_response").bool_param
-        for number in range(times):
-            if number == 1 and self.faults:
-                error = self.faults.popleft()
-                assert isinstance(error, ServingError)
-                if true_errors:
-                    context.set_trailing_metadata(trailers_of(error))
-                    context.abort(code_of(error), message_of(error))
-                yield oip.ModelStreamInferResponse(error_message=message_of(error))
-                return
-            self.streamed.release()
-            context.add_callback(self.left.set)
-            answer = self._reply(request)
-            answer.parameters["triton_final_response"].bool_param = False
-            yield oip.ModelStreamInferResponse(infer_response=answer)
-        if asked:
-            final = oip.ModelInferResponse(model_name=request.model_name)
-            final.parameters["triton_final_response"].bool_param = True
-            yield oip.ModelStreamInferResponse(infer_response=final)
+        try:
+            for number in range(times):
+                if number == 1 and self.faults:
+                    error = self.faults.popleft()
+                    assert isinstance(error, ServingError)
+                    if true_errors:
+                        context.set_trailing_metadata(trailers_of(error))
+                        context.abort(code_of(error), message_of(error))
+                    yield oip.ModelStreamInferResponse(error_message=message_of(error))
+                    return
+                self.streamed.release()
+                answer = self._reply(request)
+                answer.parameters["triton_final_response"].bool_param = False
+                yield oip.ModelStreamInferResponse(infer_response=answer)
+            if asked:
+                final = oip.ModelInferResponse(model_name=request.model_name)
+                final.parameters["triton_final_response"].bool_param = True
+                yield oip.ModelStreamInferResponse(infer_response=final)
+        finally:  # grpc drops the generator of a call that was cancelled
+            self.left.release()
 
     def _ServerLive(self, _: oip.ServerLiveRequest) -> Message:  # noqa: N802 - named like the RPC
         return oip.ServerLiveResponse(live=True)

@@ -58,7 +58,7 @@ def test_leaving_the_loop_ends_the_request(client: Client, server: OipServer) ->
     for each in client.model("counts").stream(X, parameters={"times": 10**6}):
         assert each.tolist() == [1.0]
         break
-    assert server.left.wait(10)
+    assert server.left.acquire(timeout=10)
     assert len(list(client.model("counts").stream(X, parameters={"times": 2}))) == 2
 
 
@@ -103,10 +103,10 @@ async def test_the_asyncio_client_streams_as_well(server: OipServer) -> None:
         model = client.model("counts")
         answers = [each.tolist() async for each in model.stream(X, parameters={"times": 4})]
         assert answers == [[1.0]] * 4
-        server.left.clear()
+        assert server.left.acquire(timeout=10)
         async with aclosing(model.stream(X, parameters={"times": 10**6})) as endless:
             assert (await anext(endless)).tolist() == [1.0]
-        assert server.left.wait(10)
+        assert server.left.acquire(timeout=10)
         server.faults.append(WorkerLostThere("it died"))
         with pytest.raises(WorkerLost):
             [each async for each in model.stream(X, parameters={"times": 3})]
