@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from inferd.core.telemetry import logs
+from inferd.core.telemetry.ecs import ECS_NAMES
 
 HOUSE = Path(__file__).resolve().parents[3]
 FILES = HOUSE / "deploy" / "logging"
@@ -35,7 +36,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     try:
         dict[str, int]()["gone"]
     except KeyError:
-        words = dict.fromkeys([*logs.ECS_NAMES, *OURS], "x")
+        words = dict.fromkeys([*ECS_NAMES, *OURS], "x")
         logs.get_logger("a").exception("all", duration_ms=1.0, **words)
     yield set(_names(json.loads(stream.getvalue())))
     root.handlers[:] = handlers

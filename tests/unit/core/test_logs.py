@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 from inferd.core.telemetry import logs
+from inferd.core.telemetry.ecs import ECS_NAMES
 
 
 class _Terminal(io.StringIO):
@@ -60,14 +61,14 @@ def test_known_key_words_have_the_names_of_ecs() -> None:
     """Trace, span and request, sizes and duration are found where ECS has them."""
     stream = io.StringIO()
     logs.configure("info", "json", "x", stream)
-    words = {word: f"<{word}>" for word in logs.ECS_NAMES}
+    words = {word: f"<{word}>" for word in ECS_NAMES}
     logs.get_logger("a").info("done", duration_ms=1.5, **words)
     (document,) = _documents(stream)
     assert document["trace"] == {"id": "<trace_id>"}
     assert document["span"] == {"id": "<span_id>"}
     assert document["http"]["request"]["id"] == "<request_id>"
     assert document["event"]["duration"] == 1_500_000
-    for word, name in logs.ECS_NAMES.items():
+    for word, name in ECS_NAMES.items():
         found: Any = document
         for part in name.split("."):
             found = found[part]
@@ -195,3 +196,61 @@ def test_escape_leaves_plain_text_alone() -> None:
     """Only control characters change; letters of any script stay."""
     assert logs.escape("naïve 模型\n") == "naïve 模型\n"
     assert logs.escape("a\x1bb\u202ec") == "a\\x1bb\\u202ec"
+
+
+def test_many_lines_are_like_single_ones() -> None:
+    """With their own moments, whatever the level; only cheaper."""
+    stream = io.StringIO()
+    logs.configure("info", "json", "x", stream)
+    fields = {"model": "m", "request_id": "\x1b\u202e", "duration_ms": 1.5, "bytes_in": 3}
+    logs.get_logger("a").info("request", **fields)
+    logging.getLogger().setLevel(logging.ERROR)
+    logs.info_each("a", "request", [(1.5, fields), (1e9, fields)])
+    single, *many = _documents(stream)
+    assert [each.pop("@timestamp") for each in many] == [
+        "1970-01-01T00:00:01.500000Z",
+        "2001-09-09T01:46:40.000000Z",
+    ]
+    del single["@timestamp"]
+    assert many == [single, single]
+    assert stream.getvalue().isascii()
+
+
+class _Pieces(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return super().write(text)
+
+
+def test_many_lines_leave_room_for_those_of_other_processes() -> None:
+    """A pipe takes 4,096 bytes at once: whole lines in each piece, and no longer one than that."""
+    stream = _Pieces()
+    logs.configure("info", "json", "x", stream)
+    logs.info_each("a", "request", [(0.0, {"model": f"m{number}"}) for number in range(100)])
+    assert [each["inferd"]["model"] for each in _documents(stream)] == [f"m{n}" for n in range(100)]
+    assert 4 < len(stream.pieces) < 20
+    assert max(map(len, stream.pieces)) <= 4096
+    assert all(each.endswith("}\n") for each in stream.pieces)
+
+
+def test_many_lines_on_a_terminal_are_for_people_too() -> None:
+    """One each, with its fields."""
+    stream = io.StringIO()
+    logs.configure("info", "console", "x", stream)
+    logs.info_each("a", "request", [(0.0, {"model": "one"}), (0.0, {"model": "two"})])
+    one, two = stream.getvalue().splitlines()
+    assert "model=one" in one
+    assert "model=two" in two
+
+
+def test_fields_that_cannot_be_nested_are_there_all_the_same() -> None:
+    """A library may have a field inside another that is none."""
+    stream = io.StringIO()
+    logs.configure("info", "json", "x", stream)
+    logging.getLogger("library").warning("odd", extra={"a.b": 1, "a.b.c": 2})
+    (document,) = _documents(stream)
+    assert (document["a"], document["a.b.c"]) == ({"b": 1}, 2)

@@ -220,14 +220,15 @@ def test_a_stuck_writer_holds_nobody_up(stuck: threading.Event) -> None:
     """Lines beyond the bound are dropped and counted; those within come later."""
     scene = Scene()
     handle = unary_logged(lambda each: each.reply(b""), scene.log)
-    for _ in range(MOST_WAITING + 100):
+    for _ in range(MOST_WAITING + 1000):  # some are with the writer already
         handle(_Call())
     stuck.set()
     lines = scene.lines()
     written = [each for each in lines if each["event"] == "request"]
     dropped = [each["dropped"] for each in lines if "dropped" in each]
-    assert len(written) + sum(dropped) == MOST_WAITING + 100
-    assert sum(dropped) in {99, 100}
+    assert len(written) + sum(dropped) == MOST_WAITING + 1000
+    assert len(written) >= MOST_WAITING
+    assert sum(dropped) > 0
 
 
 @pytest.mark.parametrize("header", [None, b"x", "", "00-zz", f"00-{TRACE}-1-01", f"x\n{TRACE}"])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import random
 import re
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from queue import Full, Queue
-from time import monotonic
+from functools import lru_cache
+from time import monotonic, time
 from urllib.parse import unquote
 
-from inferd.core.telemetry.logs import get_logger
+from inferd.core.telemetry.logs import get_logger, info_each
 from inferd.server.gateway.routing.table import RoutingTable
+from inferd.server.gateway.writer_thread import WriterThread
 from inferd.wire.errors import ServingError
 from inferd.wire.requests import InferMessage
 from inferd.wire.status import code_of, http_status_of
@@ -21,10 +21,15 @@ from inferd.wire.status import code_of, http_status_of
 MOST_WAITING = 10_000
 """Lines that wait to be written; more are counted, not kept: whoever answers never waits."""
 
+PERIOD = 0.2
+"""Seconds that a line waits for others."""
+
 _LOGGER = "inferd.access"
+_AT_ONCE = 256
 _CLOSE_BOUND = 5.0
 _MOST_CHARACTERS = 128
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_log = get_logger(_LOGGER)
 _PEER = re.compile(r"(?:ipv[46]:)?\[?([0-9a-fA-F.:]+?)\]?:(\d+)")
 
 
@@ -43,6 +48,8 @@ class Entry:
     arrived: float
     bytes_out: int = 0
     seconds: float = 0.0
+    answered: float = 0.0
+    """In seconds since the epoch."""
     error: ServingError | None = None
     span_id: str | None = None
 
@@ -61,12 +68,16 @@ class AccessLog:
         self._share = share
         self._table = table
         self._chance = chance
-        self._dropped = 0
-        self._queue: Queue[Entry | None] = Queue(MOST_WAITING)
-        self._log = get_logger(_LOGGER)
         # Whoever asks for it wants it, whatever else is silenced.
         logging.getLogger(_LOGGER).setLevel(logging.INFO)
-        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._told = 0
+        self._thread = WriterThread(
+            "access-log",
+            self._write,
+            most_waiting=MOST_WAITING,
+            at_once=_AT_ONCE,
+            period=PERIOD,
+        )
         self._thread.start()
 
     def samples(self) -> bool:
@@ -98,30 +109,20 @@ class AccessLog:
     def end(self, entry: Entry, error: ServingError | None = None) -> None:
         """The request is answered, well or with this error: have its line written."""
         entry.seconds = monotonic() - entry.arrived
+        entry.answered = time()
         entry.error = error
-        try:
-            self._queue.put_nowait(entry)
-        except Full:
-            self._dropped += 1
+        self._thread.put(entry)
 
     def close(self) -> None:
         """Write what waits, for some seconds at most, and end."""
-        try:
-            self._queue.put(None, timeout=_CLOSE_BOUND)
-        except Full:
-            return
-        self._thread.join(_CLOSE_BOUND)
+        self._thread.close(_CLOSE_BOUND)
 
-    def _run(self) -> None:
-        while (entry := self._queue.get()) is not None:
-            try:
-                self._log.info("request", **self._line(entry))
-            except Exception:  # the last resort: later requests want their lines, too
-                self._log.exception("a line of the access log cannot be written")
-            dropped = self._dropped
-            if dropped:
-                self._dropped -= dropped
-                self._log.warning("lines of the access log were dropped", dropped=dropped)
+    def _write(self, entries: list[Entry]) -> None:
+        info_each(_LOGGER, "request", [(each.answered, self._line(each)) for each in entries])
+        dropped = self._thread.dropped
+        if dropped > self._told:
+            _log.warning("lines of the access log were dropped", dropped=dropped - self._told)
+            self._told = dropped
 
     def _line(self, entry: Entry) -> dict[str, object]:
         error = entry.error
@@ -143,12 +144,7 @@ class AccessLog:
             line["trace_id"] = entry.trace_id
         if entry.span_id is not None:
             line["span_id"] = entry.span_id
-        peer = unquote(entry.peer)  # gRPC writes the brackets of IPv6 as %5B
-        if (found := _PEER.fullmatch(peer)) is not None:
-            line["peer"] = line["peer_ip"] = found[1]
-            line["peer_port"] = int(found[2])
-        elif peer:
-            line["peer"] = peer[:_MOST_CHARACTERS]
+        line |= _client(entry.peer)
         if entry.protocol == "http":
             line["http_status"] = 200 if error is None else http_status_of(error)
         if error is not None:
@@ -170,6 +166,15 @@ def named_in(payload: bytes) -> tuple[str, str, str]:
     except ServingError:
         return "", "", ""
     return message.model, message.version, message.id
+
+
+@lru_cache(256)
+def _client(peer: str) -> dict[str, str | int]:
+    """Who called, as its line has it."""
+    peer = unquote(peer)  # gRPC writes the brackets of IPv6 as %5B
+    if (found := _PEER.fullmatch(peer)) is not None:
+        return {"peer": found[1], "peer_ip": found[1], "peer_port": int(found[2])}
+    return {"peer": peer[:_MOST_CHARACTERS]} if peer else {}
 
 
 def trace_id_of(header: str | bytes | None) -> str | None:
