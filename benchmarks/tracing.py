@@ -9,6 +9,7 @@ rounds is told.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,7 +17,6 @@ from time import thread_time_ns
 from typing import Any
 
 import grpc
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.resources import Resource
 from request_steps.path import Call
@@ -37,8 +37,9 @@ from inferd.protos.oip_pb2 import ModelInferRequest
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.tracing.dataplane import TracedDataplane
+from inferd.server.gateway.tracing.exporters import open_exporter
 from inferd.server.gateway.tracing.tracer import Tracer
-from inferd.server.gateway.tracing.writer import SpanWriter
+from inferd.server.gateway.tracing.writer import AT_ONCE, SpanWriter
 from inferd.wire.signature import Axis, Signature, TensorSpec
 
 Headers = tuple[tuple[str, str], ...]
@@ -137,16 +138,13 @@ def spans_microseconds(noted: list[Any]) -> float:
     server = grpc.server(ThreadPoolExecutor(1), handlers=[handler])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    writer = SpanWriter(
-        OTLPSpanExporter(f"127.0.0.1:{port}", insecure=True), Resource({}), period=0.0
-    )
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port}"
+    writer = SpanWriter(open_exporter("otlp"), Resource({}))
     times = []
-    for start in range(0, len(noted), 64):
-        some = noted[start : start + 64]
-        for each in some[1:]:
-            writer.put(each)
+    for start in range(0, len(noted) - AT_ONCE, AT_ONCE):
+        some = noted[start : start + AT_ONCE]
         started = thread_time_ns()
-        writer._export(some[0])  # noqa: SLF001  # what its thread does
+        writer._export(some)  # noqa: SLF001  # what its thread does
         times.append((thread_time_ns() - started) / (len(some) / 2) / 1e3)
     server.stop(None)
     return min(times)

@@ -177,7 +177,7 @@ def test_spans_on_the_console(tmp_path: Path) -> None:
         for _ in range(3):
             assert ask(server.http, "/v2/models/steady/infer", body).status == 200
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line[:1] == "{"]
-    roots = [each for each in lines if each.get("kind") == "SpanKind.SERVER"]
+    roots = [each for each in lines if each.get("kind") == "SPAN_KIND_SERVER"]
     assert [each["name"] for each in roots] == ["POST /v2/models/{name}/infer"] * 3
     assert {each["attributes"]["inferd.model"] for each in roots} == {"steady"}
-    assert len({each["context"]["trace_id"] for each in roots}) == 3
+    assert len({each["traceId"] for each in roots}) == 3

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from structlog.testing import capture_logs
 
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.observation.request import Observation
 from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.server.gateway.tracing.exporters import Exporter
 from inferd.server.gateway.tracing.tracer import Tracer
-from inferd.server.gateway.tracing.writer import SpanWriter
+from inferd.server.gateway.tracing.writer import AT_ONCE, SpanWriter
 from inferd.wire.errors import QueueFull
 from inferd.wire.signature import Signature
 from support.requests import Recorded, lane
@@ -23,25 +22,29 @@ from support.requests import Recorded, lane
 INFO = DeploymentInfo(1, "m", 3, "test", Signature((), (), 0), False, 1, 0.0, ())  # noqa: FBT003  # it takes no parameters
 
 
-class Kept(SpanExporter):
+class Kept:
     """Keeps what it is given, or fails the first time."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.names: list[str] = []
         self._fails = fails
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: ExportTraceServiceRequest) -> None:
         """Keep them."""
         if self._fails:
             self._fails = False
             raise OSError("no such luck")
-        self.names += [each.name for each in spans]
-        return SpanExportResult.SUCCESS
+        (resource,) = spans.resource_spans
+        (scope,) = resource.scope_spans
+        self.names += [each.name for each in scope.spans]
+
+    def shutdown(self) -> None:
+        """Nothing is open."""
 
 
-def writer_to(exporter: SpanExporter, **settings: float) -> SpanWriter:
+def writer_to(exporter: Exporter, **settings: int) -> SpanWriter:
     """A writer that does not wait for company."""
-    return SpanWriter(exporter, Resource({}), period=0.0, **settings)  # type: ignore[arg-type]  # as given
+    return SpanWriter(exporter, Resource({}), period=0.0, **settings)
 
 
 def observation(tracer: Tracer) -> Observation:
@@ -95,15 +98,15 @@ def test_the_share_is_drawn_for_requests_without_a_context() -> None:
 def test_what_is_too_much_is_dropped_and_told_once() -> None:
     """The others are exported; whoever puts never waits."""
     kept = Kept()
-    writer = writer_to(kept, most_waiting=70)
+    writer = writer_to(kept, most_waiting=AT_ONCE + 6)
     tracer = Tracer(1.0, writer.put)
-    for _ in range(72):
+    for _ in range(AT_ONCE + 8):
         observation(tracer).end()
     assert writer.dropped == 2
     with capture_logs() as told:
         writer.start()
         writer.close()
-    assert kept.names == ["admit", "s/Infer"] * 70  # in two exports
+    assert kept.names == ["s/Infer", "admit"] * (AT_ONCE + 6)  # in two exports
     (line,) = told
     assert line["event"].startswith("traces are dropped")
     assert line["dropped"] == 2
@@ -114,11 +117,11 @@ def test_an_export_that_fails_is_not_the_last() -> None:
     kept = Kept(fails=True)
     writer = writer_to(kept)
     tracer = Tracer(1.0, writer.put)
-    for _ in range(65):  # one more than go out together
+    for _ in range(AT_ONCE + 1):  # one more than go out together
         observation(tracer).end()
     writer.start()
     writer.close()
-    assert kept.names == ["admit", "s/Infer"]
+    assert kept.names == ["s/Infer", "admit"]
 
 
 def test_where_tracing_is_off_opentelemetry_is_not_there() -> None:
