@@ -9,11 +9,8 @@ from functools import lru_cache
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
-    NonRecordingSpan,
     SpanContext,
-    TraceFlags,
     get_current_span,
-    set_span_in_context,
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -33,7 +30,6 @@ _KNOWN = 256
 """Contexts that are remembered: a stream has one for all its requests."""
 
 _PROPAGATOR = TraceContextTextMapPropagator()
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class Tracer:
@@ -66,10 +62,8 @@ class Tracer:
         """The span of a batch whose first traced request is this one."""
         new = self._ids.generate_span_id
         part, span = new(), new()
-        context = SpanContext(first.trace_id, span, is_remote=False, trace_flags=_SAMPLED)
-        carrier: dict[str, str] = {}
-        _PROPAGATOR.inject(carrier, set_span_in_context(NonRecordingSpan(context), Context()))
-        return BatchSpan(first.trace_id, part, span, carrier["traceparent"])
+        # W3C Trace Context, section 3.2: version, ids, the flag that it is sampled.
+        return BatchSpan(first.trace_id, part, span, f"00-{first.trace_id:032x}-{span:016x}-01")
 
     def _trace(self, parent: SpanContext | None) -> Trace:
         trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id

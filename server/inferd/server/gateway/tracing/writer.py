@@ -17,7 +17,7 @@ from inferd.server.gateway.writer_thread import WriterThread
 MOST_WAITING = 4096
 """Requests and batches that wait for the thread; those beyond are dropped, and counted."""
 
-PERIOD = 1.0
+PERIOD = 0.5
 """Seconds that the first waits for company."""
 
 AT_ONCE = 128
