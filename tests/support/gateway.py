@@ -63,6 +63,7 @@ class GatewayUnderTest:
         http: bool = False,
         tracing: Tracing = "off",
         trace_sampling: float = 0.01,
+        access_log: float = 0.0,
     ) -> None:
         """With `opened` False it binds its port and waits to be told to accept calls.
 
@@ -79,6 +80,7 @@ class GatewayUnderTest:
             http="127.0.0.1:0" if http else None,
             tracing=tracing,
             trace_sampling=trace_sampling,
+            access_log=access_log,
         )
         ours, theirs = socket_pair()
         self.control: MessageSocket[ToGateway, FromGateway] = MessageSocket(ours, FromGateway)
