@@ -129,7 +129,7 @@ class Gateway:
             extensions=memory.extensions,
             access=self._access,
         )
-        self._bulk = BulkService(self._dataplane)
+        self._bulk = BulkService(self._dataplane, self._access)
         reflection = Reflection([INFERENCE_SERVICE, BULK_SERVICE, HEALTH_SERVICE])
         services = (self._inference, self._bulk, self._health, reflection)
         return {path: each for service in services for path, each in service.methods().items()}
