@@ -43,8 +43,8 @@ from support.link_worker import LinkWorker
 Message = TypeVar("Message")
 
 
-WORKER = 3
-"""Which of its deployment's workers each says it is: no number that comes up by itself."""
+INSTANCE = 3
+"""Which of its deployment's instances each says it is: no number that comes up by itself."""
 
 
 class GatewayUnderTest:
@@ -125,10 +125,10 @@ class GatewayUnderTest:
         assert not self._thread.is_alive(), "the gateway did not drain"
 
     def expect(self, kind: type[Message]) -> Message:
-        """The gateway's next message, which must be of this kind; `lost` keeps lost instances."""
+        """The gateway's next message, which must be of this kind; `lost` keeps lost links."""
         message = self._next()
         while isinstance(message, InstanceLost) and not issubclass(kind, InstanceLost):
-            self.lost.append(message.instance)
+            self.lost.append(message.link)
             message = self._next()
         assert isinstance(message, kind), message
         return message
@@ -178,10 +178,10 @@ class GatewayUnderTest:
     def attach(self, deployment: int, worker: LinkWorker) -> None:
         """Give a deployment one more worker."""
         self._numbers += 1
-        message = AddInstance(deployment, self._numbers, "cpu", WORKER)
+        message = AddInstance(deployment, self._numbers, "cpu", INSTANCE)
         self.control.send(message, [worker.gateway_end.fileno()])
         worker.gateway_end.close()
-        assert self.expect(InstanceAttached).instance == self._numbers
+        assert self.expect(InstanceAttached).link == self._numbers
 
     def publish(self, model: str, *versions: VersionState) -> None:
         """Say what versions a model has; the gateway knows when this returns."""

@@ -59,8 +59,8 @@ class Dataplane:
     ) -> None:
         """Sizes in bytes, time in seconds; `shared_memory` whether tensors may lie in clients'.
 
-        `drained` hears the number of an emptied deployment, `lost` that of an instance whose link
-        is closed, `changed` that readiness may differ.
+        `drained` hears the number of an emptied deployment, `lost` that of a link that is
+        closed, `changed` that readiness may differ.
         """
         self.table = RoutingTable()
         self.regions = Regions()
@@ -269,12 +269,12 @@ class Dataplane:
         device = message.device
         depth = info.max_streams if info.decoupled else DEPTH[device.partition(":")[0]]
         added = Instance(
-            message.instance,
+            message.link,
             link,
             depth=depth,
             max_arena_bytes=self._max_arena_bytes,
             device=device,
-            worker=message.worker,
+            index=message.instance,
         )
         self._dispatcher.attach(found, added)
         return True
