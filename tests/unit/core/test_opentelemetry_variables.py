@@ -90,11 +90,21 @@ def test_what_the_sdk_takes_is_taken(
     assert not caplog.records
 
 
-@pytest.mark.parametrize("value", ["hunter2", "a b=hunter2", "key=hunter2;x", "key=hunter2%C3%A9"])
-def test_headers_are_refused_without_their_values(value: str, tmp_path: Path) -> None:
-    """They are secrets."""
-    with pytest.raises(SettingsError, match="variable OTEL_EXPORTER_OTLP_HEADERS is not") as caught:
-        _read({"OTEL_EXPORTER_OTLP_HEADERS": value}, tmp_path)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HEADERS", "hunter2"),
+        ("TRACES_HEADERS", "a b=hunter2"),
+        ("HEADERS", "key=hunter2;x"),
+        ("HEADERS", "key=hunter2%C3%A9"),
+        ("ENDPOINT", "http://me:hunter2@collector:4317"),
+    ],
+)
+def test_secrets_are_refused_without_being_told(name: str, value: str, tmp_path: Path) -> None:
+    """What headers have, and the password that an address does not take."""
+    variable = f"OTEL_EXPORTER_OTLP_{name}"
+    with pytest.raises(SettingsError, match=f"variable {variable} is not as it should") as caught:
+        _read({variable: value}, tmp_path)
     assert "hunter2" not in str(caught.value)
 
 

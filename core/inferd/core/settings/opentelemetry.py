@@ -30,7 +30,8 @@ Check = Callable[[str], bool]
 def mistakes(tracing: Literal["off", "otlp", "console"], found: Mapping[str, str]) -> Iterator[str]:
     """A line for each variable in `found` that the server, tracing like this, cannot work with.
 
-    What only an exporter that is not used would read is not looked at. Of headers no value is told.
+    What only an exporter that is not used would read is not looked at. Values of headers are not
+    told, nor those with an @, before which an address may have a password.
     """
     for kind, variables in _VARIABLES.items():
         if kind not in _READ[tracing]:
@@ -38,7 +39,8 @@ def mistakes(tracing: Literal["off", "otlp", "console"], found: Mapping[str, str
         for name, (check, expected) in variables.items():
             value = found.get(name)
             if value is not None and not check(value):
-                told = "not as it should be" if name.endswith("_HEADERS") else repr(value)
+                secret = name.endswith("_HEADERS") or "@" in value
+                told = "not as it should be" if secret else repr(value)
                 yield f"variable {name} is {told}: expected {expected}"
 
 
