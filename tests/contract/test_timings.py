@@ -11,7 +11,7 @@ from inferd.protos.oip_pb2 import ModelInferRequest, ModelInferResponse
 from support.calls import ROWS, begin, call, rows, values_of
 from support.conversation import Conversation
 from support.decoupled import ask, asked, deploy
-from support.gateway import WORKER, GatewayUnderTest
+from support.gateway import INSTANCE, GatewayUnderTest
 from support.generating_worker import GeneratingWorker
 from support.http import ask as ask_http
 from support.link_worker import LinkWorker
@@ -44,7 +44,7 @@ def test_the_answer_carries_the_bill(gateway: GatewayUnderTest, channel: grpc.Ch
     outcome = call(channel, billed(rows([[1], [2], [3]])))
     assert values_of(outcome) == [[1], [2], [3]]
     bill = bill_of(outcome.response)
-    assert bill.pop("inferd_instance") == WORKER
+    assert bill.pop("inferd_instance") == INSTANCE
     assert bill == {
         "inferd_input_us": 11,
         "inferd_compute_us": 22,
@@ -148,7 +148,7 @@ def test_over_http_it_stands_among_the_parameters(binary: bool) -> None:  # noqa
         ).document
         bill = document["parameters"]
         assert bill.pop("inferd_queue_us") >= 0
-        assert bill.pop("inferd_instance") == WORKER
+        assert bill.pop("inferd_instance") == INSTANCE
         assert bill == {
             "inferd_input_us": 1,
             "inferd_compute_us": 2,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import grpc
+from structlog.testing import capture_logs
 
 from support.calls import ROWS, rows
 from support.collector import CALLER, SAMPLED, TRACE, UNSAMPLED, Collector, check_whole
@@ -47,6 +48,48 @@ def test_each_request_of_a_stream_is_a_trace_part(traced: Traced, collector: Col
     check_whole(collector, many, ["admit", "queue", "batch", "answer"])
     assert collector.root(request_id="breaks").error == "MODEL_ERROR"
     assert [each.error for each in collector.roots(model="nobody")] == ["MODEL_NOT_FOUND"]
+
+
+def test_what_http_refuses_is_traced_like_the_rest(traced: Traced, collector: Collector) -> None:
+    """Its span ends with the error, below the caller's; without its flag and share there is none."""
+    model, named = "/v2/models/m/infer", "/v2/models/m/versions/1/infer"
+    long = {"inputs": [], "id": "x" * 2000}
+    with (
+        capture_logs() as lines,
+        traced(0.0, http=True, max_message_bytes=1024, access_log=1.0) as (gateway, _),
+    ):
+        gateway.deploy("m", ROWS, [LinkWorker()])
+        told = [
+            ask_http(gateway.http, path, body, {**headers, **dict(SAMPLED)}, method=method).status
+            for path, body, headers, method in (
+                (model, b"{", {}, "POST"),
+                (named, long, {}, "POST"),
+                (model, b"{}", {"Content-Encoding": "br"}, "POST"),
+                ("/v2/models/nobody/infer", b"{}", {}, "POST"),
+                (model, None, {}, "GET"),
+                ("/v2/health/live", b"", {}, "POST"),  # no inference
+            )
+        ]
+        ask_http(gateway.http, model, b"{")
+        ask_http(gateway.http, model, b"{", dict(UNSAMPLED))
+    roots = collector.roots()
+    assert [each.attributes["http.response.status_code"] for each in roots] == told[:-1]
+    assert told == [400, 413, 415, 404, 405, 405]
+    assert [each.error for each in roots] == [
+        "MALFORMED_MESSAGE", "MESSAGE_TOO_LARGE", "ENCODING_UNKNOWN", "MODEL_NOT_FOUND",
+        "METHOD_NOT_ALLOWED",
+    ]  # fmt: skip
+    assert {(each.trace, each.parent) for each in roots} == {(TRACE, CALLER)}
+    assert [each.name for each in roots[:2]] == [
+        "POST /v2/models/{name}/infer", "POST /v2/models/{name}/versions/{version}/infer",
+    ]  # fmt: skip
+    assert roots[4].name == "GET /v2/models/{name}/infer"
+    assert [each.attributes["inferd.model"] for each in roots] == ["m", "m", "m", "nobody", "m"]
+    check_whole(collector, roots[0], ["admit"])
+    logged = [each for each in lines if each.get("dataset") == "inferd.access"]
+    assert [each.get("span_id") for each in logged] == [
+        *(each.id for each in roots[:4]), None, None,
+    ]  # fmt: skip
 
 
 def test_over_http_the_header_counts(traced: Traced, collector: Collector) -> None:

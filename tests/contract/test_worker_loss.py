@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from inferd.core.link.messages import BatchDone, InstanceLost
 from support.calls import ROWS, begin, call, rows, values_of
 from support.descriptors import arenas, descriptors
-from support.gateway import GatewayUnderTest
+from support.gateway import INSTANCE, GatewayUnderTest
 from support.link_worker import LinkWorker
 
 
@@ -82,17 +83,20 @@ def test_nothing_of_a_lost_worker_is_left(gateway: GatewayUnderTest, channel: gr
 def test_a_worker_that_speaks_nonsense_is_cut_off(
     gateway: GatewayUnderTest, channel: grpc.Channel
 ) -> None:
-    """The others go on being served, and the supervisor learns that it is of no use any more."""
+    """The others go on being served, the supervisor learns of it, and the log says which it is."""
     mad, sane = LinkWorker(), LinkWorker()
     deployment = gateway.deploy("mad", ROWS, [mad])
     gateway.deploy("m", ROWS, [sane])
     mad.go.clear()
     held = begin(channel, rows([[0]], model="mad"))
     assert mad.arrived.acquire(timeout=10)
-    mad._socket._sock.send(b"\xc1nonsense")
-    assert held.outcome().reason == "WORKER_LOST"
-    assert values_of(call(channel, rows([[7]]))) == [[7]]
-    assert gateway.expect(InstanceLost).instance == deployment + 1
+    with capture_logs() as lines:
+        mad._socket._sock.send(b"\xc1nonsense")
+        assert held.outcome().reason == "WORKER_LOST"
+        assert gateway.expect(InstanceLost).link == deployment + 1
+        assert values_of(call(channel, rows([[7]]))) == [[7]]
+    (lost,) = [each for each in lines if each["event"] == "worker lost"]
+    assert (lost["model"], lost["instance"]) == ("mad", INSTANCE)
     mad.go.set()
 
 

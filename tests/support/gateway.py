@@ -43,8 +43,8 @@ from support.link_worker import LinkWorker
 Message = TypeVar("Message")
 
 
-WORKER = 3
-"""Which of its deployment's workers each says it is: no number that comes up by itself."""
+INSTANCE = 3
+"""Which of its deployment's instances each says it is: no number that comes up by itself."""
 
 
 class GatewayUnderTest:
@@ -63,6 +63,7 @@ class GatewayUnderTest:
         http: bool = False,
         tracing: Tracing = "off",
         trace_sampling: float = 0.01,
+        access_log: float = 0.0,
     ) -> None:
         """With `opened` False it binds its port and waits to be told to accept calls.
 
@@ -79,6 +80,7 @@ class GatewayUnderTest:
             http="127.0.0.1:0" if http else None,
             tracing=tracing,
             trace_sampling=trace_sampling,
+            access_log=access_log,
         )
         ours, theirs = socket_pair()
         self.control: MessageSocket[ToGateway, FromGateway] = MessageSocket(ours, FromGateway)
@@ -123,10 +125,10 @@ class GatewayUnderTest:
         assert not self._thread.is_alive(), "the gateway did not drain"
 
     def expect(self, kind: type[Message]) -> Message:
-        """The gateway's next message, which must be of this kind; `lost` keeps lost instances."""
+        """The gateway's next message, which must be of this kind; `lost` keeps lost links."""
         message = self._next()
         while isinstance(message, InstanceLost) and not issubclass(kind, InstanceLost):
-            self.lost.append(message.instance)
+            self.lost.append(message.link)
             message = self._next()
         assert isinstance(message, kind), message
         return message
@@ -176,10 +178,10 @@ class GatewayUnderTest:
     def attach(self, deployment: int, worker: LinkWorker) -> None:
         """Give a deployment one more worker."""
         self._numbers += 1
-        message = AddInstance(deployment, self._numbers, "cpu", WORKER)
+        message = AddInstance(deployment, self._numbers, "cpu", INSTANCE)
         self.control.send(message, [worker.gateway_end.fileno()])
         worker.gateway_end.close()
-        assert self.expect(InstanceAttached).instance == self._numbers
+        assert self.expect(InstanceAttached).link == self._numbers
 
     def publish(self, model: str, *versions: VersionState) -> None:
         """Say what versions a model has; the gateway knows when this returns."""

@@ -286,6 +286,13 @@ class OipServer:
         entry.inference_stats.success.count = 3
         entry.inference_stats.success.ns = 6_000_000
         entry.batch_stats.add(batch_size=4).compute_infer.count = 1
+        entry.memory_usage.add(type="CPU", id=0, byte_size=3 << 30)
+        entry.memory_usage.add(type="GPU", id=1, byte_size=512)
+        for index in range(11):
+            response = entry.response_stats[str(index)]
+            for at, name in enumerate(oip.InferResponseStatistics.DESCRIPTOR.fields_by_name):
+                duration = getattr(response, name)
+                duration.count, duration.ns = 10 * index + at, at + 1
         return reply
 
     def _RepositoryIndex(self, request: oip.RepositoryIndexRequest) -> Message:  # noqa: N802

@@ -38,9 +38,11 @@ from inferd.client.errors import (
 from inferd.client.metadata import (
     BatchStatistics,
     Duration,
+    MemoryUsage,
     ModelMetadata,
     ModelState,
     ModelStatistics,
+    ResponseStatistics,
     ServerMetadata,
 )
 from inferd.client.model import Model
@@ -66,6 +68,7 @@ __all__ = [
     "InferenceError",
     "InvalidInput",
     "LoadFailed",
+    "MemoryUsage",
     "Model",
     "ModelFailed",
     "ModelMetadata",
@@ -77,6 +80,7 @@ __all__ = [
     "Overloaded",
     "ParameterValue",
     "Prediction",
+    "ResponseStatistics",
     "ServerFault",
     "ServerMetadata",
     "ServerTimings",

@@ -83,11 +83,43 @@ class BatchStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryUsage:
+    """Bytes that a model version takes now of one memory.
+
+    `kind` is CPU, CPU_PINNED or GPU; `device` is the number among those of its kind.
+    """
+
+    kind: str
+    device: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStatistics:
+    """The answers that came at this place, from 0, among all to their requests.
+
+    `success` counts answers, `compute_infer` their steps and `compute_output` copying them out;
+    `empty_response` requests that ended without one more answer, `fail` errors in its place, `cancel`
+    callers that had left.
+    """
+
+    index: int
+    compute_infer: Duration
+    compute_output: Duration
+    success: Duration
+    fail: Duration
+    empty_response: Duration
+    cancel: Duration
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStatistics:
     """Counts and times of one model version since it was loaded.
 
     `inference_count` counts rows, `execution_count` runs of the model, `success` and `fail` requests.
-    `last_inference` is in seconds since the Unix epoch, None before the first one.
+    `last_inference` is in seconds since the Unix epoch, None before the first one. `memory` has one
+    entry for each that the version takes, as far as the server knows; `responses` are by their
+    index, of models that answer a request many times.
     """
 
     name: str
@@ -102,3 +134,5 @@ class ModelStatistics:
     compute_infer: Duration
     compute_output: Duration
     batches: tuple[BatchStatistics, ...]
+    memory: tuple[MemoryUsage, ...] = ()
+    responses: tuple[ResponseStatistics, ...] = ()

@@ -60,8 +60,8 @@ def main() -> int:
                 case StartGateway(address, http=http):
                     bound = None if http is None else http.replace(":0", ":4243")
                     control.send(Listening(address.replace(":0", ":4242"), bound))
-                case AddInstance(_, instance):
-                    control.send(InstanceAttached(instance))
+                case AddInstance(_, link):
+                    control.send(InstanceAttached(link))
                 case PublishModel(model, versions):
                     before = named.get(model, set())
                     named[model] = {v.deployment for v in versions if v.deployment is not None}

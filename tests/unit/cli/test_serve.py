@@ -61,6 +61,18 @@ def test_every_mistake_has_its_line(
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
+def test_a_malformed_variable_of_opentelemetry_is_a_mistake(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told before anything starts, with the exit code of other settings."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "abc")
+    assert _run("m", "--tracing", "otlp") == 2
+    assert capsys.readouterr().err == (
+        "inferd serve: variable OTEL_EXPORTER_OTLP_TIMEOUT is 'abc': expected a number of seconds "
+        "more than 0\n"
+    )
+
+
 def test_what_is_served_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """Models with their signatures, reasons of those that are not served, where, what next."""
     verb._show(

@@ -90,7 +90,8 @@ async def test_the_server_describes_itself(aclient: AsyncClient, server: OipServ
     assert (await aclient.metadata()).name == "oip-server"
     assert [each.name for each in await aclient.models(ready=True)] == ["echo"]
     assert (await aclient.statistics())[0].inference_count == 6
-    assert (await aclient.model("echo").statistics())[0].name == "echo"
+    (statistics,) = await aclient.model("echo").statistics()
+    assert (statistics.name, len(statistics.memory), len(statistics.responses)) == ("echo", 2, 11)
     assert await aclient.model("echo").ready()
     await aclient.load("echo")
     await aclient.unload("echo")

@@ -12,15 +12,19 @@ import pytest
 
 from inferd.client import (
     Answer,
+    AnswerInvalid,
     Client,
     ClientClosed,
     Duration,
     InvalidInput,
+    MemoryUsage,
     ModelNotFound,
     ModelState,
+    ResponseStatistics,
     ServerUnavailable,
     connect,
 )
+from inferd.client.codec.statistics import read_statistics
 from inferd.protos import oip_pb2 as oip
 from support.oip_server import OipServer
 
@@ -141,6 +145,30 @@ def test_statistics_are_in_seconds(client: Client) -> None:
     assert statistics.success.mean == pytest.approx(0.002)
     assert statistics.batches[0].batch_size == 4
     assert client.statistics()[0].name == "echo"
+
+
+def test_statistics_tell_memory_and_answers(client: Client) -> None:
+    """Each memory with its kind and device; answers by their index, as numbers go."""
+    (statistics,) = client.model("echo").statistics()
+    assert statistics.memory == (MemoryUsage("CPU", 0, 3 << 30), MemoryUsage("GPU", 1, 512))
+    assert [each.index for each in statistics.responses] == list(range(11))
+    assert statistics.responses[10] == ResponseStatistics(
+        index=10,
+        compute_infer=Duration(100, 1e-9),
+        compute_output=Duration(101, 2e-9),
+        success=Duration(102, 3e-9),
+        fail=Duration(103, 4e-9),
+        empty_response=Duration(104, 5e-9),
+        cancel=Duration(105, 6e-9),
+    )
+
+
+def test_answers_without_an_index_are_none_of_this_protocol() -> None:
+    """Told as such, not left out."""
+    message = oip.ModelStatisticsResponse()
+    message.model_stats.add().response_stats["first"].success.count = 1
+    with pytest.raises(AnswerInvalid, match="'first'"):
+        read_statistics(message)
 
 
 def test_models_are_loaded_and_unloaded_by_name(client: Client, server: OipServer) -> None:

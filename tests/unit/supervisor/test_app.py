@@ -93,7 +93,7 @@ async def test_a_worker_that_dies_comes_back(tmp_path: Path) -> None:
         # Still named, or the gateway would let go of it.
         assert waiting.deployment == before.deployment
         assert await stage.state("m1", "READY") == before
-        numbers = [m.instance for m in stage.told if isinstance(m, AddInstance)]
+        numbers = [m.link for m in stage.told if isinstance(m, AddInstance)]
         assert len(set(numbers)) == 2
         assert [w.pid for w in stage.workers()] != [worker.pid]
 
@@ -105,7 +105,7 @@ async def test_a_worker_that_the_gateway_gives_up_is_replaced(tmp_path: Path) ->
         await start(stage)
         ready = await stage.state("m1", "READY")
         (worker,) = stage.workers()
-        (number,) = [m.instance for m in stage.told if isinstance(m, AddInstance)]
+        (number,) = [m.link for m in stage.told if isinstance(m, AddInstance)]
         stage.say(InstanceLost(number))
         await stage.state("m1", "UNAVAILABLE", "worker died (signal 9)")
         assert await stage.state("m1", "READY") == ready
@@ -121,7 +121,7 @@ async def test_with_several_workers_one_may_die(tmp_path: Path) -> None:
         deployment = await stage.expect(AddDeployment)
         assert [pinning.threads for pinning in deployment.instances] == [1, 1]
         stage.workers()[0].kill()
-        await stage.expect(AddInstance, lambda added: added.instance == 3)
+        await stage.expect(AddInstance, lambda added: added.link == 3)
         states = [m for m in stage.told if isinstance(m, PublishModel)]
         assert "UNAVAILABLE" not in {v.state for m in states for v in m.versions}
 

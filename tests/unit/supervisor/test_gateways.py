@@ -48,7 +48,7 @@ async def pair(folder: Path, **options: Any) -> AsyncIterator[Stage]:
 
 def links(stage: Stage, name: str) -> list[int]:
     """The links that a gateway was given."""
-    return [m.instance for m in stage.told_to[name] if isinstance(m, AddInstance)]
+    return [m.link for m in stage.told_to[name] if isinstance(m, AddInstance)]
 
 
 async def test_all_are_told_the_same(tmp_path: Path) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from inferd.client.metadata import BatchStatistics, Duration, ModelStatistics
+from inferd.client.errors import AnswerInvalid
+from inferd.client.metadata import (
+    BatchStatistics,
+    Duration,
+    MemoryUsage,
+    ModelStatistics,
+    ResponseStatistics,
+)
 from inferd.protos import oip_pb2 as oip
 
 
 def read_statistics(message: oip.ModelStatisticsResponse) -> tuple[ModelStatistics, ...]:
-    """One entry per model version, in the server's order."""
+    """One entry per model version, in the server's order. Raises `AnswerInvalid`."""
     return tuple(_model(each) for each in message.model_stats)
 
 
@@ -26,6 +33,31 @@ def _model(message: oip.ModelStatistics) -> ModelStatistics:
         compute_infer=_duration(inference.compute_infer),
         compute_output=_duration(inference.compute_output),
         batches=tuple(_batch(each) for each in message.batch_stats),
+        memory=tuple(
+            MemoryUsage(each.type, each.id, each.byte_size) for each in message.memory_usage
+        ),
+        responses=tuple(
+            _response(index, message.response_stats[key])
+            for index, key in sorted((_index(key), key) for key in message.response_stats)
+        ),
+    )
+
+
+def _index(key: str) -> int:
+    if key.isascii() and key.isdigit():
+        return int(key)
+    raise AnswerInvalid(f"response_stats has the key '{key[:64]}', expected an answer's index")
+
+
+def _response(index: int, message: oip.InferResponseStatistics) -> ResponseStatistics:
+    return ResponseStatistics(
+        index=index,
+        compute_infer=_duration(message.compute_infer),
+        compute_output=_duration(message.compute_output),
+        success=_duration(message.success),
+        fail=_duration(message.fail),
+        empty_response=_duration(message.empty_response),
+        cancel=_duration(message.cancel),
     )
 
 

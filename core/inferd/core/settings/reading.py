@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from inferd.core.settings import opentelemetry
 from inferd.core.settings.fields import expectation
 from inferd.core.settings.settings import ModelOverride, Settings
 
@@ -37,10 +38,12 @@ def read(
     """The settings from the options given, the environment and the file, in this order.
 
     Options that are None were not given. Without `config`, ./inferd.toml is read if it is there.
-    Paths in the file are relative to its folder. Raises `SettingsError`.
+    Paths in the file are relative to its folder. OTEL_* variables are for OpenTelemetry's SDK to
+    read; those that it could not are told, too. Raises `SettingsError`.
     """
+    environment = os.environ if environment is None else environment
     found = _in_file(config)
-    found |= _in_environment(os.environ if environment is None else environment)
+    found |= _in_environment(environment)
     for key, value in (options or {}).items():
         if value is not None:
             found[key] = (value, _OPTIONS.get(key, f"option --{key.replace('_', '-')}"))
@@ -52,6 +55,8 @@ def read(
             for error in invalid.errors()
         ]
         raise SettingsError("\n".join(lines)) from None
+    if lines := list(opentelemetry.mistakes(settings.tracing, environment)):
+        raise SettingsError("\n".join(lines))
     for key, address in (("grpc", settings.grpc), ("http", settings.http), ("ops", settings.ops)):
         if address is not None and not address.is_loopback and not settings.insecure:
             raise SettingsError(

@@ -129,7 +129,7 @@ class Gateway:
             extensions=memory.extensions,
             access=self._access,
         )
-        self._bulk = BulkService(self._dataplane)
+        self._bulk = BulkService(self._dataplane, self._access)
         reflection = Reflection([INFERENCE_SERVICE, BULK_SERVICE, HEALTH_SERVICE])
         services = (self._inference, self._bulk, self._health, reflection)
         return {path: each for service in services for path, each in service.methods().items()}
@@ -212,7 +212,7 @@ class Gateway:
     def _attach(self, message: AddInstance, fd: int) -> None:
         link: Link = MessageSocket(adopt(fd), FromLinkedWorker)
         if self._dataplane.attach(message, link):
-            self._control.send(InstanceAttached(message.instance))
+            self._control.send(InstanceAttached(message.link))
 
     def _converse(self, message: Settle | ReportCounts | OtherCounts | CommandAnswer) -> None:
         """Questions of the supervisor, and its answers to ours."""
@@ -257,9 +257,9 @@ class Gateway:
     def _drained(self, deployment: int) -> None:
         self._control.send(DeploymentDrained(deployment))
 
-    def _lost(self, instance: int) -> None:
+    def _lost(self, link: int) -> None:
         with contextlib.suppress(PeerGone):
-            self._control.send(InstanceLost(instance))
+            self._control.send(InstanceLost(link))
 
     def _changed(self) -> None:
         self._health.changed()

@@ -17,7 +17,7 @@ from inferd.server.gateway.admission.parameters import (
 from inferd.server.gateway.admission.plan import Plan
 from inferd.server.gateway.admission.regions import NO_SHARED_MEMORY, Regions, Targets
 from inferd.server.gateway.decoupled import UNARY_REFUSED, DecoupledCall, DecoupledRequest
-from inferd.server.gateway.infer_request import InferCall, InferRequest, PlacedRequest
+from inferd.server.gateway.infer_request import InferCall, InferRequest, PlacedRequest, RefusedCall
 from inferd.server.gateway.observed_call import observing
 from inferd.server.gateway.refusals import NO_MODEL, Refusals
 from inferd.server.gateway.routing.table import RoutingTable
@@ -59,8 +59,8 @@ class Dataplane:
     ) -> None:
         """Sizes in bytes, time in seconds; `shared_memory` whether tensors may lie in clients'.
 
-        `drained` hears the number of an emptied deployment, `lost` that of an instance whose link
-        is closed, `changed` that readiness may differ.
+        `drained` hears the number of an emptied deployment, `lost` that of a link that is
+        closed, `changed` that readiness may differ.
         """
         self.table = RoutingTable()
         self.regions = Regions()
@@ -113,6 +113,9 @@ class Dataplane:
                 return self._take(call, seen, background=True)
             except Superseded:
                 continue
+
+    def refused(self, call: RefusedCall, model: str, version: str, error: ServingError) -> None:
+        """Hear of a call that did not come here: its door answers it with this error."""
 
     def _take(self, call: InferCall, seen: Observation | None, *, background: bool = False) -> None:
         arrived = monotonic()
@@ -266,12 +269,12 @@ class Dataplane:
         device = message.device
         depth = info.max_streams if info.decoupled else DEPTH[device.partition(":")[0]]
         added = Instance(
-            message.instance,
+            message.link,
             link,
             depth=depth,
             max_arena_bytes=self._max_arena_bytes,
             device=device,
-            worker=message.worker,
+            index=message.instance,
         )
         self._dispatcher.attach(found, added)
         return True

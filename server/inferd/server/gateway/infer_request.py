@@ -42,6 +42,19 @@ class InferCall(Protocol):
         """Answer with an error."""
 
 
+class RefusedCall(Protocol):
+    """What the dataplane needs of a call that its door refused, in words of its own.
+
+    It began to be read at `began`, in monotonic seconds; `traced` hears, if somebody cares, under
+    which trace and span it is traced.
+    """
+
+    method: str
+    metadata: Iterable[tuple[str | bytes, str | bytes]]
+    began: float
+    traced: Callable[[str, str], None] | None
+
+
 class InferRequest(Pending):
     """A request that answers its call."""
 

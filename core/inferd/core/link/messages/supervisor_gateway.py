@@ -79,14 +79,14 @@ class AddDeployment(Message, frozen=True):
 class AddInstance(Message, frozen=True):
     """A worker of a deployment; the gateway's end of its link comes with this message.
 
-    `instance` numbers the links of a server; `worker`, from 0, tells people which of the deployment's
-    workers it is, whatever became of its processes.
+    `link` is its number among the links of a server; `instance`, from 0, tells people which of the
+    deployment's workers it is, whatever became of its processes.
     """
 
     deployment: int
-    instance: int
+    link: int
     device: str
-    worker: int = 0
+    instance: int = 0
 
 
 class VersionState(msgspec.Struct, frozen=True, array_like=True):
@@ -205,15 +205,15 @@ class ListenFailed(Message, frozen=True):
 
 
 class InstanceAttached(Message, frozen=True):
-    """The link to this instance is up: requests can reach it."""
+    """This link to an instance is up: requests can reach it."""
 
-    instance: int
+    link: int
 
 
 class InstanceLost(Message, frozen=True):
-    """The link to this instance is closed: its worker died, or was given up for what it said."""
+    """This link to an instance is closed: its worker died, or was given up for what it said."""
 
-    instance: int
+    link: int
 
 
 class DeploymentDrained(Message, frozen=True):

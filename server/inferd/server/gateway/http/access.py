@@ -62,6 +62,11 @@ class LoggedHttpService(HttpService):
             _entry.set(None)
             self._access.end(entry, failure)
 
+    def _refused(self, call: HttpCall, model: str, version: str, error: ServingError) -> None:
+        if (entry := _entry.get()) is not None:
+            call.traced = entry.traced
+        super()._refused(call, model, version, error)
+
     async def _outcome(self, call: HttpCall, handle: Handle) -> bytes:
         if (entry := _entry.get()) is not None:
             entry.request_id = named_in(call.payload)[2]

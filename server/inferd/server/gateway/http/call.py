@@ -27,11 +27,11 @@ class HttpCall:
         receive: Receive,
         *,
         metadata: Iterable[tuple[str | bytes, str | bytes]] = (),
-        began: float | None = None,
+        began: float = 0.0,
     ) -> None:
         """`receive` is the request's, whose body has been read; `metadata` its headers.
 
-        It began to be read at `began`, in monotonic seconds.
+        It began to be read at `began`, in monotonic seconds; 0.0 where nobody asks.
         """
         self.method = method
         self.metadata = metadata

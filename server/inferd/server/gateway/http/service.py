@@ -159,25 +159,29 @@ class HttpService:
 
     async def infer(self, request: Request) -> Answer:
         """Execute a model."""
-        began = monotonic()
         named = _named(request)
         model, version = named["name"], named["version"]
+        call = _infer_call(request, _INFER_VERSION if version else _INFER)
         try:
             encoded = await self._encoded(request, model, version)
         except ServingError as error:
-            self._dataplane.refusals.at_the_door(model, version, began, error)
+            self._dataplane.refusals.at_the_door(model, version, call.began, error)
+            self._refused(call, model, version, error)
             raise
-        call = HttpCall(
-            _INFER_VERSION if version else _INFER,
-            encoded.payload,
-            request.receive,
-            metadata=request.scope["headers"],
-            began=began,
-        )
+        call.payload = encoded.payload
         payload = await self._outcome(call, self._dataplane.infer)
         if len(payload) > ASIDE_BYTES and not encoded.binary_by_default:
             return await asyncio.to_thread(inference_answer, payload, encoded)
         return inference_answer(payload, encoded)
+
+    def wrong_method(self, request: Request, route: str, error: ServingError) -> None:
+        """Hear of a request to a path of inference, refused with this error for its method."""
+        named = _named(request)
+        call = _infer_call(request, f"{request.method} {route}")
+        self._refused(call, named["name"], named["version"], error)
+
+    def _refused(self, call: HttpCall, model: str, version: str, error: ServingError) -> None:
+        self._dataplane.refused(call, model, version, error)
 
     async def _encoded(self, request: Request, model: str, version: str) -> Encoded:
         """What a request asks for, as a ModelInferRequest."""
@@ -218,6 +222,13 @@ class HttpService:
             return await call.outcome()
         finally:
             self.calls.discard(call)
+
+
+def _infer_call(request: Request, method: str) -> HttpCall:
+    """The call of a request to execute a model, whose body is still to be read."""
+    return HttpCall(
+        method, b"", request.receive, metadata=request.scope["headers"], began=monotonic()
+    )
 
 
 def _named(request: Request) -> dict[str, str]:

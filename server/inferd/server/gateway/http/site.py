@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from inferd.server.gateway.http.answers import Answer, error_answer, json_answer
 from inferd.server.gateway.http.openapi import PATH, openapi_document
-from inferd.server.gateway.http.routes import OPERATIONS
+from inferd.server.gateway.http.routes import OPERATIONS, Operation
 from inferd.server.gateway.http.service import Endpoint, HttpService
 from inferd.wire.errors import Draining, MethodNotAllowed, PathNotFound, ServingError
 
@@ -28,7 +28,11 @@ class Site:
         self._service = service
         self._unexpected = unexpected
         routes = [
-            Route(each.path, _Application(getattr(service, each.endpoint)), methods=[each.method])
+            Route(
+                each.path,
+                _Application(getattr(service, each.endpoint), each),
+                methods=[each.method],
+            )
             for each in OPERATIONS
         ]
         document = openapi_document()
@@ -53,6 +57,8 @@ class Site:
                 f"{scope['path'][:128]} takes {allowed}, not {scope['method'][:16]}",
                 metadata={"allow": allowed},
             )
+            if (path := _inference_path(scope)) is not None:
+                self._service.wrong_method(Request(scope, receive), path, refusal)
             await error_answer(refusal)(scope, receive, send)
         except Exception as error:  # the last resort: logged in full, told as an id
             await error_answer(self._unexpected(error, "HTTP"))(scope, receive, send)
@@ -68,12 +74,21 @@ class Site:
 class _Application:
     """An endpoint without the wrappers that the router puts around functions."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, operation: Operation | None = None) -> None:
         self._endpoint = endpoint
+        self.operation = operation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._endpoint(Request(scope, receive))
         await answer(scope, receive, send)
+
+
+def _inference_path(scope: Scope) -> str | None:
+    """The path with its placeholders, of a request to execute a model."""
+    operation: Operation | None = scope["endpoint"].operation
+    if operation is None or operation.endpoint != "infer":
+        return None
+    return operation.path
 
 
 async def _nothing_there(scope: Scope, _: Receive, __: Send) -> None:

@@ -34,25 +34,26 @@ def unary_logged(infer: Infer, log: AccessLog | None) -> Callable[[UnaryCall], N
 
 
 def streams_logged(infer: Infer, log: AccessLog | None) -> Callable[[StreamCall], Infer]:
-    """`infer` for the requests of a stream, by the stream; without a log `infer` itself."""
+    """`infer` for the requests of a ModelStreamInfer, by the stream; as `logged_on`."""
+    return lambda stream: logged_on(stream, "ModelStreamInfer", infer, log)
+
+
+def logged_on(stream: StreamCall, method: str, infer: Infer, log: AccessLog | None) -> Infer:
+    """`infer` for the requests of this stream, logged as calls of `method`; without a log itself."""
     if log is None:
-        return lambda _: infer
+        return infer
+    peer, metadata = stream.peer(), stream.metadata
 
-    def infer_of(stream: StreamCall) -> Infer:
-        peer, metadata = stream.peer(), stream.metadata
+    def handle(call: InferCall) -> None:
+        if not log.samples():
+            infer(call)
+            return
+        entry = log.begin(method, call.payload, peer, metadata)
+        # Only who can be answered many times may look like it.
+        many = isinstance(call, DecoupledCall)
+        _attend(infer, (_LoggedTurn if many else _LoggedCall)(call, entry, log))
 
-        def handle(call: InferCall) -> None:
-            if not log.samples():
-                infer(call)
-                return
-            entry = log.begin("ModelStreamInfer", call.payload, peer, metadata)
-            # Only who can be answered many times may look like it.
-            many = isinstance(call, DecoupledCall)
-            _attend(infer, (_LoggedTurn if many else _LoggedCall)(call, entry, log))
-
-        return handle
-
-    return infer_of
+    return handle
 
 
 class _LoggedCall:
@@ -137,4 +138,4 @@ def _attend(infer: Infer, call: Any) -> None:
     except ServingError as error:
         call.fail(error)
     except Exception as error:  # the last resort, as at the door: the entry must end, too
-        call.fail(unexpected(error, "ModelInfer"))
+        call.fail(unexpected(error, call.method))

@@ -46,7 +46,7 @@ class Dispatcher:
     ) -> None:
         """`drained` is called, under the lock, with the number of a deployment that emptied.
 
-        `lost` is called, without it, with the number of an instance whose link is closed.
+        `lost` is called, without it, with the number of a link that is closed.
         `changed` is called, without it, when a deployment may have become ready or unready.
         """
         self.lock = threading.Lock()
@@ -259,12 +259,12 @@ class Dispatcher:
             self._check_drained(deployment)
         self._changed()
         if not deployment.draining:
-            self._lost(instance.number)
+            self._lost(instance.link_number)
             _log.warning(
                 "worker lost",
                 model=deployment.info.model,
                 version=deployment.info.version,
-                instance=instance.number,
+                instance=instance.index,
                 late_answers=instance.late_answers,
             )
 

@@ -88,21 +88,22 @@ class Instance:
 
     def __init__(
         self,
-        number: int,
+        link_number: int,
         link: Link,
         *,
         depth: int,
         max_arena_bytes: int,
         device: str = "cpu",
-        worker: int = 0,
+        index: int = 0,
     ) -> None:
         """`depth` is how many batches may be outstanding, full ones not counted.
 
-        `number` is the link's, `worker` tells the workers of a deployment apart.
+        `link_number` is told by the supervisor; `index`, from 0, tells people which of the
+        deployment's instances this is.
         """
-        self.number = number
+        self.link_number = link_number
         self.device = device
-        self.worker = worker
+        self.index = index
         self.link = link
         self.late_answers = 0
         self._depth = depth
@@ -155,7 +156,7 @@ class Instance:
         execution = self._executions[self._last] = Execution(batch, [slot], sum(sizes))
         traceparent = None
         if lane.observed:
-            seen = observe(batch, self.worker, self.device, f"{self.number}-{self._last}")
+            seen = observe(batch, self.index, self.device, f"{self.link_number}-{self._last}")
             if seen is not None:
                 execution.observed, traceparent = seen, seen.traceparent
         self.link.send(

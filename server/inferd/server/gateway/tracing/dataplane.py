@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from inferd.server.gateway.dataplane import Dataplane
-from inferd.server.gateway.infer_request import InferCall
+from inferd.server.gateway.infer_request import InferCall, RefusedCall
 from inferd.server.gateway.observed_call import observed
 from inferd.server.gateway.scheduling.observation.request import Observation, Trace
 from inferd.server.gateway.tracing.tracer import Tracer
@@ -41,12 +41,23 @@ class TracedDataplane(Dataplane):
         else:
             self._trace(super().infer_in_background, call, trace)
 
+    def refused(self, call: RefusedCall, model: str, version: str, error: ServingError) -> None:
+        """As `Dataplane.refused`."""
+        trace = self._decide(call.metadata)
+        if trace is None:
+            return
+        if (tell := call.traced) is not None:
+            tell(*_ids(trace).values())
+        seen = Observation(call.method, call.began, trace)
+        seen.read(model, version, "")
+        seen.end(error)
+
     def _trace(
         self, infer: Callable[[InferCall, Observation], None], call: InferCall, trace: Trace
     ) -> None:
         # A request over HTTP has been read for some time when it comes here.
         seen = Observation(call.method, getattr(call, "began", None) or monotonic(), trace)
-        ids = {"trace_id": f"{trace.trace_id:032x}", "span_id": f"{trace.span_id:016x}"}
+        ids = _ids(trace)
         if (tell := getattr(call, "traced", None)) is not None:  # it is logged, too
             tell(**ids)
         call = observed(call, seen)
@@ -54,3 +65,8 @@ class TracedDataplane(Dataplane):
             infer(call, seen)
         except Exception as error:  # the last resort, here where its trace is known
             call.fail(self._unexpected(error, call.method, **ids))
+
+
+def _ids(trace: Trace) -> dict[str, str]:
+    """What a log calls it."""
+    return {"trace_id": f"{trace.trace_id:032x}", "span_id": f"{trace.span_id:016x}"}

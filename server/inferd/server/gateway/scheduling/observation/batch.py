@@ -45,7 +45,7 @@ class ObservedBatch:
         device: str,
         name: str,
     ) -> None:
-        """`name` is that of no other batch of the server, `instance` which worker of its version runs it."""
+        """`name` is that of no other batch of the server, `instance` the index of the one that runs it."""
         self.id = name
         self.instance = instance
         self.device = device

@@ -22,14 +22,14 @@ class SequenceAsk:
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """Requests that share a state, kept by one instance.
+    """Requests that share a state, kept by the instance behind one link.
 
     `under_way` counts requests without an outcome, `last` is when one last came or ended.
     """
 
     number: int
     id: int | str
-    instance: int
+    link: int
     under_way: int = 0
     last: float = 0.0
     closed: bool = False
@@ -58,8 +58,8 @@ class Sequences:
         self._active: dict[int | str, Sequence] = {}
         self._lost: dict[int | str, None] = {}
 
-    def admit(self, ask: SequenceAsk, instances: List[int], now: float) -> Step:
-        """The next step of a sequence; `instances`, at least one where it starts, may keep it.
+    def admit(self, ask: SequenceAsk, links: List[int], now: float) -> Step:
+        """The next step of a sequence; whoever is behind `links`, at least one where it starts, may keep it.
 
         A start goes to the instance that keeps fewest, or begins anew what is there. Raises
         `InvalidRequest` where the start is missing, `SequenceLost`, and `Exhausted` where too many
@@ -77,7 +77,7 @@ class Sequences:
                     "its max_active; end some, or try again when some have ended",
                     reason="TOO_MANY_SEQUENCES",
                 )
-            sequence = Sequence(next(self._numbers), ask.id, self._least(instances))
+            sequence = Sequence(next(self._numbers), ask.id, self._least(links))
             self._active[ask.id] = sequence
             self._lost.pop(ask.id, None)
         sequence.under_way += 1
@@ -125,9 +125,9 @@ class Sequences:
                 return each.last + self._terms.idle_timeout
         return inf
 
-    def lose(self, instance: int) -> None:
-        """An instance is gone, and every state that it kept."""
-        for each in [found for found in self._active.values() if found.instance == instance]:
+    def lose(self, link: int) -> None:
+        """The instance behind a link is gone, and every state that it kept."""
+        for each in [found for found in self._active.values() if found.link == link]:
             self._close(each)
             each.forgotten = True
             self._lost[each.id] = None
@@ -161,6 +161,6 @@ class Sequences:
         if self._active.get(sequence.id) is sequence:
             del self._active[sequence.id]
 
-    def _least(self, instances: List[int]) -> int:
-        kept = [each.instance for each in self._active.values()]
-        return min(instances, key=kept.count)
+    def _least(self, links: List[int]) -> int:
+        kept = [each.link for each in self._active.values()]
+        return min(links, key=kept.count)

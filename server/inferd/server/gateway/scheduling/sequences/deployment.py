@@ -59,8 +59,8 @@ class SequencedDeployment(Deployment):
                 field="inputs",
             )
         if self.instances or not lane.asked.start:
-            numbers = [each.number for each in self.instances]
-            lane.sequence = self._sequences.admit(lane.asked, numbers, self._now())
+            links = [each.link_number for each in self.instances]
+            lane.sequence = self._sequences.admit(lane.asked, links, self._now())
         try:
             event = super().submit(pending)
         except ServingError:
@@ -85,7 +85,7 @@ class SequencedDeployment(Deployment):
             self._drop(sequence)
         for instance in list(self.instances):
             while self._queue.size and instance.free:
-                batch = self._pinned.take_for(instance.number, now)
+                batch = self._pinned.take_for(instance.link_number, now)
                 if batch is None or not self._start(instance, batch):
                     break
 
@@ -110,9 +110,11 @@ class SequencedDeployment(Deployment):
 
     def lost(self, instance: Instance) -> None:
         """The worker is gone: its sequences are lost, with the requests that wait for them."""
-        self._sequences.lose(instance.number)
+        self._sequences.lose(instance.link_number)
         super().lost(instance)
-        for pending in self._pinned.waiting(lambda step: step.sequence.instance == instance.number):
+        for pending in self._pinned.waiting(
+            lambda step: step.sequence.link == instance.link_number
+        ):
             self._fail(pending, self._sequences.lost_error(_step(pending.lane).told.id))
 
     def _start(self, instance: Instance, batch: Batch) -> bool:
@@ -143,7 +145,7 @@ class SequencedDeployment(Deployment):
 
     def _drop(self, sequence: Sequence) -> None:
         for instance in self.instances:
-            if instance.number == sequence.instance:
+            if instance.link_number == sequence.link:
                 try:
                     instance.link.send(DropSequence(sequence.number))
                 except PeerGone:
@@ -153,11 +155,11 @@ class SequencedDeployment(Deployment):
 class _PinnedQueue(Queue):
     """A queue in which each request waits for one instance."""
 
-    _instance = 0
+    _link = 0
 
-    def take_for(self, instance: int, now: float) -> Batch | None:
-        """The oldest request for this instance."""
-        self._instance = instance
+    def take_for(self, link: int, now: float) -> Batch | None:
+        """The oldest request for the instance behind this link."""
+        self._link = link
         return self.take(now)
 
     def waiting(self, fits: Callable[[Step], bool]) -> list[Pending]:
@@ -165,7 +167,7 @@ class _PinnedQueue(Queue):
         return [each for each in self._living() if fits(_step(each.lane))]
 
     def _due(self, lane: Lane, waiting: LanePieces, arrived: float, now: float) -> bool:
-        return _step(lane).sequence.instance == self._instance
+        return _step(lane).sequence.link == self._link
 
 
 def _step(lane: Lane) -> Step:

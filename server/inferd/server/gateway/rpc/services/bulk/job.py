@@ -34,12 +34,16 @@ class Job:
         """The request of a chunk with the names that it may leave out; its own come after them."""
         return b"".join((self._names, request))
 
-    def check(self, request: Buffer) -> None:
-        """Raise `InvalidRequest` where a request names another model than its job."""
-        if request[:1] not in (b"\x0a", b"\x12"):  # its first field is neither of the two names
+    def check(self, completed: bytes) -> None:
+        """Raise `InvalidRequest` where a completed request names another model than its job."""
+        request = memoryview(completed)[len(self._names) :]
+        if bytes(request[:1]) not in (
+            b"\x0a",
+            b"\x12",
+        ):  # its first field is neither of the two names
             return
         behind = len(self._name)
-        if request[:behind] == self._name and request[behind : behind + 1] != b"\x12":
+        if request[:behind] == self._name and bytes(request[behind : behind + 1]) != b"\x12":
             return
         named = InferMessage(bytes(request))
         if named.model not in ("", self.model) or named.version not in ("", self.version):

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from inferd.protos.services import BULK_METHODS
 from inferd.protos.v1.bulk_pb2 import Open
+from inferd.server.gateway.access_log import AccessLog
 from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.rpc.call import Method, Stream, StreamCall
 from inferd.server.gateway.rpc.services.bulk.job import Job
@@ -29,9 +30,10 @@ _TOKEN = re.compile(r"(?P<id>[0-9a-f]{32})\.(?P<model>[A-Za-z0-9._-]{1,128})\.(?
 class BulkService:
     """Every bulk stream under way. Safe from any thread."""
 
-    def __init__(self, dataplane: Dataplane) -> None:
-        """Chunks become background requests of the dataplane."""
+    def __init__(self, dataplane: Dataplane, access: AccessLog | None = None) -> None:
+        """Chunks become background requests of the dataplane; `access` logs them."""
         self._dataplane = dataplane
+        self._access = access
         self._lock = threading.Lock()
         self._open: set[BulkStream] = set()
         self._closed = False
@@ -54,6 +56,7 @@ class BulkService:
         stream = BulkStream(
             call,
             infer=self._dataplane.infer_in_background,
+            access=self._access,
             begin=self._begin,
             left=self._leave,
             later=self._aside.later,

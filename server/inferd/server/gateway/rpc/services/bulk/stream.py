@@ -10,7 +10,9 @@ from functools import partial
 from google.protobuf.message import DecodeError
 
 from inferd.protos.v1.bulk_pb2 import ORDER_OF_ENDING, BulkResponse, Credit, Open, Opened
+from inferd.server.gateway.access_log import AccessLog
 from inferd.server.gateway.infer_request import InferCall
+from inferd.server.gateway.rpc.access import logged_on
 from inferd.server.gateway.rpc.call import StreamCall
 from inferd.server.gateway.rpc.faults import unexpected
 from inferd.server.gateway.rpc.services.bulk.job import Job
@@ -45,6 +47,7 @@ class BulkStream:
         call: StreamCall,
         *,
         infer: Infer,
+        access: AccessLog | None,
         begin: Callable[[Open], Job],
         left: Callable[[BulkStream], None],
         later: Callable[[Callable[[], None]], None],
@@ -53,12 +56,14 @@ class BulkStream:
     ) -> None:
         """`begin` says what the stream is opened for; `left` is told when it has ended.
 
-        Chunks of more than `MOST_BYTES` are read on with a place among the `large` ones. `later` has something done on another thread, when whoever asks for it has let go of its
-        locks.
+        Chunks of more than `MOST_BYTES` are read on with a place among the `large` ones. `later` has
+        something done on another thread, when whoever asks for it has let go of its locks. `access`
+        logs chunks.
         """
         self._call = call
         self.method, self.metadata = call.method, call.metadata
         self._infer = infer
+        self._execute = logged_on(call, call.method.removeprefix("/"), self._check, access)
         self._begin = begin
         self._left = left
         self._later = later
@@ -224,12 +229,17 @@ class BulkStream:
             self.end(InvalidRequest(f"chunk {sequence} {what}", field="chunk.sequence"))
             return
         try:
-            job.check(request)
-            self._infer(turn)
+            self._execute(turn)
         except ServingError as error:
             turn.fail(error)
         except Exception as error:  # the last resort: the job's other chunks go on
             turn.fail(unexpected(error, self._call.method))
+
+    def _check(self, call: InferCall) -> None:
+        """Execute a chunk, if it is one of this job."""
+        assert self._job is not None
+        self._job.check(call.payload)
+        self._infer(call)
 
     def _send(self, turn: Turn) -> None:
         """With the lock held."""
