@@ -113,7 +113,6 @@ def _one_of(*words: str, in_any_case: bool = False) -> tuple[Check, str]:
 
 _ENDPOINT = "a collector for OTLP over gRPC, such as http://127.0.0.1:4317"
 _SECONDS = (_is_seconds, "a number of seconds more than 0")
-_LIMIT = (_is_limit, "a whole number, at least 0")
 _HEADERS = (_are_headers, "name=value pairs in printable ASCII, with commas between them")
 _FILE = (_is_file, "a file in PEM that can be read")
 
@@ -123,15 +122,8 @@ _VARIABLES: Mapping[str, Mapping[str, tuple[Check, str]]] = {
     },
     "spans": {
         "OTEL_RESOURCE_ATTRIBUTES": (_are_pairs, "key=value pairs with commas between them"),
-        "OTEL_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
-        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": _LIMIT,
-        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
-        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": _LIMIT,
-        "OTEL_SPAN_EVENT_COUNT_LIMIT": _LIMIT,
-        "OTEL_SPAN_LINK_COUNT_LIMIT": _LIMIT,
-        "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
-        "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT": _LIMIT,
-        "OTEL_PYTHON_METER_PROVIDER": _one_of("sdk_meter_provider", "default_meter_provider"),
+        # Read when the SDK is imported, though these spans are not its own.
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": (_is_limit, "a whole number, at least 0"),
     },
     "otlp": {
         "OTEL_EXPORTER_OTLP_ENDPOINT": (_is_endpoint, _ENDPOINT),

@@ -10,6 +10,9 @@ from inferd.wire.errors import InvalidRequest
 from inferd.wire.requests import InferMessage
 from inferd.wire.tensors import Buffer
 
+_TAGS = (b"\x0a", b"\x12")
+"""What the fields of a model's name and version begin with in a ModelInferRequest."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -37,10 +40,7 @@ class Job:
     def check(self, completed: bytes) -> None:
         """Raise `InvalidRequest` where a completed request names another model than its job."""
         request = memoryview(completed)[len(self._names) :]
-        if bytes(request[:1]) not in (
-            b"\x0a",
-            b"\x12",
-        ):  # its first field is neither of the two names
+        if bytes(request[:1]) not in _TAGS:  # its first field is neither of the two names
             return
         behind = len(self._name)
         if request[:behind] == self._name and bytes(request[behind : behind + 1]) != b"\x12":
