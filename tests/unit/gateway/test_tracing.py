@@ -119,9 +119,11 @@ def test_an_export_that_fails_is_not_the_last() -> None:
     tracer = Tracer(1.0, writer.put)
     for _ in range(AT_ONCE + 1):  # one more than go out together
         observation(tracer).end()
-    writer.start()
-    writer.close()
+    with capture_logs() as told:
+        writer.start()
+        writer.close()
     assert kept.names == ["s/Infer", "admit"]
+    assert len(told) == 1
 
 
 def test_where_tracing_is_off_opentelemetry_is_not_there() -> None:

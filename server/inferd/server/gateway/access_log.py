@@ -12,8 +12,8 @@ from time import monotonic, time
 from urllib.parse import unquote
 
 from inferd.core.telemetry.logs import get_logger, info_each
+from inferd.core.telemetry.writer_thread import WriterThread
 from inferd.server.gateway.routing.table import RoutingTable
-from inferd.server.gateway.writer_thread import WriterThread
 from inferd.wire.errors import ServingError
 from inferd.wire.requests import InferMessage
 from inferd.wire.status import code_of, http_status_of

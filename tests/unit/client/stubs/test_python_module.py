@@ -72,6 +72,7 @@ async def test_the_twin_for_asyncio_is_awaited(server: OipServer, client: Client
     assert answer.y.dtype == np.float32
 
 
+@pytest.mark.timeout(300)  # a first run has no cache
 def test_strict_mypy_passes_and_finds_wrong_calls(client: Client, tmp_path: Path) -> None:
     """The modules of all models pass; a missing input and swapped datatypes do not."""
     names = ("pair", "echo", "ids", "plain", "identity-bf16", "identity-bytes")

@@ -10,9 +10,9 @@ from typing import Literal
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from inferd.core.telemetry.logs import get_logger
+from inferd.core.telemetry.writer_thread import WriterThread
 from inferd.server.gateway.tracing.exporters import Exporter, open_exporter
 from inferd.server.gateway.tracing.spans import Over, SpanMaker
-from inferd.server.gateway.writer_thread import WriterThread
 
 MOST_WAITING = 4096
 """Requests and batches that wait for the thread; those beyond are dropped, and counted."""

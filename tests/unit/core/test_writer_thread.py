@@ -6,7 +6,7 @@ import threading
 
 from structlog.testing import capture_logs
 
-from inferd.server.gateway.writer_thread import WriterThread
+from inferd.core.telemetry.writer_thread import WriterThread
 
 
 def test_all_that_waits_is_written_in_order_some_at_a_time() -> None:
