@@ -168,6 +168,19 @@ def test_errors_have_their_status(infer: Callable[[Any], None], status: str, cod
     assert len(call.answers) == 1
 
 
+@pytest.mark.parametrize("ends", ["reply", "fail"])
+def test_a_line_is_on_its_way_before_the_answer_is(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that lines of a caller who asks one thing after the other are in that order."""
+    scene, call = Scene(), _Call()
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(call, ends, lambda _: lines.extend(scene.lines()))
+    infer: Callable[[InferCall], None] = _fails if ends == "fail" else lambda each: each.reply(b"")
+    unary_logged(infer, scene.log)(call)
+    assert [each["status"] for each in lines] == ["NOT_FOUND" if ends == "fail" else "OK"]
+
+
 def test_a_caller_that_leaves_is_told_of_once() -> None:
     """As cancelled, and whoever waits for that hears it; an answer that comes later is no line."""
     scene, call, heard = Scene(), _Call(), list[str]()
