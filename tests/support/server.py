@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -97,21 +97,20 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """The workers' processes."""
-        return [each for each in self.tree() if "inferd.worker" in each.cmdline()]
+        return [each for each in self.tree() if "inferd.worker" in command_line(each)]
 
     def gateway(self) -> psutil.Process:
         """The gateway's process."""
-        (found,) = [each for each in self.tree() if "inferd.server.gateway" in each.cmdline()]
+        (found,) = [each for each in self.tree() if "inferd.server.gateway" in command_line(each)]
         return found
 
     def gateways(self) -> list[psutil.Process]:
         """The gateways' processes, the first one first."""
         found = {}
         for each in self.tree():
-            with suppress(psutil.Error):
-                line = each.cmdline()
-                if "inferd.server.gateway" in line:
-                    found[line[line.index("--name") + 1]] = each
+            line = command_line(each)
+            if "inferd.server.gateway" in line:
+                found[line[line.index("--name") + 1]] = each
         return [found[name] for name in sorted(found)]
 
     def kill_supervisor(self) -> None:
@@ -142,6 +141,14 @@ class Server:
         raise AssertionError(f"no '{word}' in {lines}; log:\n{self.log.read_text()[-4000:]}")
 
 
+def command_line(process: psutil.Process) -> list[str]:
+    """How it was started; nothing of one that has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # or a zombie, which is one
+        return []
+
+
 def memfds(pid: int) -> int:
     """How many memfds a process holds open."""
     links = []
@@ -164,10 +171,12 @@ def wait_for_end(processes: Iterable[psutil.Process], seconds: float) -> list[ps
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
-    timer = threading.Event()
-    threading.Timer(seconds, timer.set).start()
-    while fds and not timer.is_set():
-        for fd, _ in poller.poll(100):
+    deadline = time.monotonic() + seconds
+    while fds:
+        ended = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not ended:
+            break
+        for fd, _ in ended:
             poller.unregister(fd)
             os.close(fd)
             del fds[fd]

@@ -29,6 +29,7 @@ from inferd.core.link.messages import (
 from inferd.server.supervisor.app import Programs, Supervisor
 from inferd.server.supervisor.replicas.devices import Machine
 from inferd.server.supervisor.summary import Summary
+from support.server import command_line
 
 PROGRAMS = Path(__file__).parent / "stage_programs"
 BOUND = 20.0
@@ -52,6 +53,7 @@ class Stage:
         self.supervisor: Supervisor
         self.run: asyncio.Task[None]
         self._news = asyncio.Event()
+        self._awaited: dict[str, PublishModel] = {}
         self._gateways: dict[str, socket.socket] = {}
         self._opened: list[socket.socket] = []
         self._commands = 0
@@ -82,12 +84,24 @@ class Stage:
     async def state(
         self, name: str, state: str, reason: str = "", version: int = 1
     ) -> VersionState:
-        """Wait until this is what was last published of a version."""
+        """Wait until this is what was last published of a version.
+
+        Or was, since what this waited for last of the model: a state may be over before it is seen.
+        """
         async with asyncio.timeout(BOUND):
             while True:
-                found = self.last_state(name, version)
-                if found is not None and found.state == state and reason in found.reason:
-                    return found
+                seen = self._awaited.get(name)
+                passed = []
+                for message in reversed(self.told):
+                    if message is seen and passed:
+                        break
+                    if isinstance(message, PublishModel) and message.model == name:
+                        passed.append(message)
+                for message in (*passed[:1], *reversed(passed)):
+                    found = next((v for v in message.versions if v.version == version), None)
+                    if found is not None and found.state == state and reason in found.reason:
+                        self._awaited[name] = message
+                        return found
                 self._news.clear()
                 await self._news.wait()
 
@@ -127,7 +141,7 @@ class Stage:
     def workers(self) -> list[psutil.Process]:
         """The worker processes that live."""
         return [
-            child for child in self.children() if str(PROGRAMS / "worker.py") in child.cmdline()
+            child for child in self.children() if str(PROGRAMS / "worker.py") in command_line(child)
         ]
 
     def gateway(self, name: str | None = None) -> psutil.Process:
@@ -135,8 +149,8 @@ class Stage:
         (found,) = (
             each
             for each in self.children()
-            if str(PROGRAMS / "gateway.py") in each.cmdline()
-            and (name is None or name in each.cmdline())
+            if str(PROGRAMS / "gateway.py") in command_line(each)
+            and (name is None or name in command_line(each))
         )
         return found
 
@@ -145,10 +159,7 @@ class Stage:
         """The stage's programs that live; other tests may have children of their own."""
         living = psutil.Process().children()
         return [
-            child
-            for child in living
-            if child.status() != psutil.STATUS_ZOMBIE
-            and any(str(PROGRAMS) in part for part in child.cmdline())
+            child for child in living if any(str(PROGRAMS) in part for part in command_line(child))
         ]
 
     async def listen(self, listener: socket.socket) -> None:

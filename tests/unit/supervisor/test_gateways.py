@@ -308,7 +308,7 @@ async def test_a_second_signal_while_gateways_start_ends_at_once(tmp_path: Path)
         await stage.expect(StartGateway)
         stage.supervisor.stop()
         stage.supervisor.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await stage.run
 
 
