@@ -32,7 +32,7 @@ from inferd.server.supervisor.summary import Summary
 from support.server import command_line
 
 PROGRAMS = Path(__file__).parent / "stage_programs"
-BOUND = 20.0
+BOUND = 60.0
 """Seconds after which what a test waits for will not come any more."""
 
 Told = TypeVar("Told")
@@ -90,14 +90,10 @@ class Stage:
         """
         async with asyncio.timeout(BOUND):
             while True:
-                seen = self._awaited.get(name)
-                passed = []
-                for message in reversed(self.told):
-                    if message is seen and passed:
-                        break
-                    if isinstance(message, PublishModel) and message.model == name:
-                        passed.append(message)
-                for message in (*passed[:1], *reversed(passed)):
+                said = [m for m in self.told if isinstance(m, PublishModel) and m.model == name]
+                awaited = self._awaited.get(name)
+                after = next((n for n, m in enumerate(said, start=1) if m is awaited), 0)
+                for message in (*said[-1:], *said[after:]):
                     found = next((v for v in message.versions if v.version == version), None)
                     if found is not None and found.state == state and reason in found.reason:
                         self._awaited[name] = message

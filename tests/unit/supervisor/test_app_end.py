@@ -13,7 +13,7 @@ from inferd.server.supervisor.replicas import instance
 from support.descriptors import descriptors
 from support.stage import staged, start
 
-BOUND = 20.0
+BOUND = 60.0
 """Seconds in which all has ended that does not wait for time to run out."""
 
 

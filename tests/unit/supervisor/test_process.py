@@ -19,7 +19,7 @@ from inferd.server.supervisor.replicas.process import (
 )
 from support.descriptors import descriptors
 
-BOUND = 20.0
+BOUND = 60.0
 
 PRELUDE = """
 import os, signal, subprocess, sys, time
