@@ -145,7 +145,7 @@ def connected(server: Server) -> Iterator[triton.InferenceServerClient]:
     """A client on a connection of its own that waits for a server."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with triton.InferenceServerClient(server.address, channel_args=options) as client:
-        grpc.channel_ready_future(client._channel).result(30)
+        grpc.channel_ready_future(client._channel).result(60)
         yield client
 
 
@@ -218,7 +218,8 @@ def test_a_sequence_is_lost_with_its_worker(tmp_path: Path) -> None:
         assert added(client, 1, 7, "s") == 1
         (worker,) = server.workers()
         worker.kill()
-        worker.wait(10)
+        while client.is_model_ready("sums"):  # the gateway has still to hear of it
+            pass
         with pytest.raises(InferenceServerException) as caught:
             added(client, 1, 7)
         assert caught.value.status() == "StatusCode.FAILED_PRECONDITION", caught.value
