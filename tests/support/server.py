@@ -16,7 +16,7 @@ from typing import Self
 
 import psutil
 
-PATIENCE = 50.0
+PATIENCE = 120.0
 """Seconds after which a server that is not ready, or does not end, fails the test."""
 
 MODELS = Path(__file__).parents[2] / "models"

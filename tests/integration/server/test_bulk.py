@@ -23,7 +23,7 @@ def chunk(number: int) -> npt.NDArray[np.float32]:
     return np.arange(first, first + ROWS * 4, dtype=np.float32).reshape(ROWS, 4)
 
 
-@pytest.mark.timeout(180)  # three starts of a server
+@pytest.mark.timeout(400)  # three starts of a server
 def test_a_job_survives_its_server_twice(tmp_path: Path) -> None:
     """20,000 rows, two SIGKILLs: every answer is there once, in its order."""
     write_scale(tmp_path / "repository" / "scale", 1, 2.0)
