@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -33,8 +36,15 @@ class Server:
         *options: str,
         environment: Mapping[str, str] | None = None,
         address: str = "127.0.0.1:0",
+        lasting: bool = False,
     ) -> None:
-        """`folder` is its working directory and holds its ready file and log."""
+        """`folder` is its working directory and holds its ready file and log.
+
+        With `lasting` it listens at ports that nobody is given while no gateway has them.
+        """
+        if lasting:
+            address = lasting_address()
+            options = ("--http", lasting_address(), *options)
         self._ready_file = folder / "ready.json"
         self.log = folder / "server.log"
         command = [str(Path(sys.executable).with_name("inferd")), "serve"]
@@ -139,6 +149,20 @@ class Server:
         finally:
             timer.cancel()
         raise AssertionError(f"no '{word}' in {lines}; log:\n{self.log.read_text()[-4000:]}")
+
+
+def lasting_address() -> str:
+    """An address at which nobody listens, outside of the ports that the system gives away.
+
+    One of those may have become somebody else's when a process that died wants it again.
+    """
+    given_away = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    first = max(4096, int(given_away.split()[0]))
+    while True:
+        port = random.randrange(first // 2, first)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return f"127.0.0.1:{port}"
 
 
 def command_line(process: psutil.Process) -> list[str]:

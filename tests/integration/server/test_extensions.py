@@ -123,7 +123,8 @@ def test_every_gateway_knows_what_one_was_told(tmp_path: Path) -> None:
     """One that comes in the place of a killed one, too; sequences are refused with several."""
     write_code(tmp_path / "models" / "double", DOUBLE, "max_batch_size = 4")
     write_code(tmp_path / "models" / "sums", SUMS, "[sequences]")
-    serving = Server(tmp_path, [tmp_path / "models"], *TRUST, "--gateways", "2", environment=ON)
+    options = (*TRUST, "--gateways", "2")
+    serving = Server(tmp_path, [tmp_path / "models"], *options, environment=ON, lasting=True)
     with serving as server, memory(32) as (handle, key):
         shm.set_shared_memory_region(handle, [np.array([1, 2, 3, 4], np.float32)])
         assert "sums version 1 is not served: its [sequences] need one gateway" in server.terminal

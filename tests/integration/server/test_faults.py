@@ -141,7 +141,7 @@ async def test_a_killed_worker_costs_its_calls_and_nothing_else(tmp_path: Path) 
 
 async def test_a_killed_gateway_is_replaced_and_models_stay_loaded(tmp_path: Path) -> None:
     """After SIGKILL of the gateway the same address answers, from the same workers."""
-    with Server(tmp_path, [MODELS / "echo"], "--trust", "echo") as server:
+    with Server(tmp_path, [MODELS / "echo"], "--trust", "echo", lasting=True) as server:
         workers = [each.pid for each in server.workers()]
         gateway = server.gateway()
         gateway.kill()

@@ -41,7 +41,8 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
 def server(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two gateways before a worker of `scale` and one of `gated`."""
     models = next(tmp_path_factory.getbasetemp().glob("metrics*")) / "models"
-    with Server(models.parent, [models], "--trust", "gated", "--gateways", "2") as server:
+    options = ("--trust", "gated", "--gateways", "2")
+    with Server(models.parent, [models], *options, lasting=True) as server:
         yield server
 
 
