@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import grpc
@@ -12,6 +13,7 @@ from inferd.core.link.messages import DrainGateway
 from inferd.protos.oip_pb2 import ModelInferResponse
 from inferd.protos.v1.bulk_pb2 import ORDER_OF_ENDING, BulkRequest, Chunk, Open, Part
 from inferd.server.gateway.rpc.services.bulk import service, stream
+from inferd.server.gateway.rpc.services.bulk.large import LargeChunks
 from support.bulk import BulkConversation, rows_of, values
 from support.calls import ROWS, begin, call, rows, values_of
 from support.conversation import reach
@@ -112,6 +114,14 @@ def test_large_chunks_wait_for_each_other(
     """
     monkeypatch.setattr(stream, "MOST_BYTES", 100_000)
     monkeypatch.setattr(service, "MOST_LARGE", 1)
+    asked, enter = threading.Semaphore(0), LargeChunks.enter
+
+    def ask_for_a_place(places: LargeChunks, who: object, go_on: Callable[[], None]) -> bool:
+        entered = enter(places, who, go_on)
+        asked.release()
+        return entered
+
+    monkeypatch.setattr(LargeChunks, "enter", ask_for_a_place)
     gateway, channel = start(max_message_bytes=1 << 20)
     worker = LinkWorker()
     gateway.deploy("m", ROWS, [worker])
@@ -121,9 +131,10 @@ def test_large_chunks_wait_for_each_other(
     for each in (first, second, third):
         each.opened()
     first.send_parts(0, large[: 3 * size], size, last=False)
-    reach(channel)
+    assert asked.acquire(timeout=10)
     for each in (second, third):
         each.send_parts(0, large, size)
+        assert asked.acquire(timeout=10)
     for _ in range(5):
         reach(channel)
     small = BulkConversation(channel)

@@ -61,6 +61,7 @@ def test_a_caller_that_does_not_read_holds_its_generator(
         stream = Conversation(narrow)
         stream.send(asked("a", size=size, times=times))
         stream.half_close()
+        assert worker.stepped.acquire(timeout=10)
         taken, quiet = 0, 0
         while quiet < 30:
             reach(channel)

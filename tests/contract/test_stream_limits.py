@@ -42,7 +42,7 @@ def test_the_deadline_of_the_stream_is_that_of_each_request(
     worker = LinkWorker()
     gateway.deploy("m", ROWS, [worker])
     worker.go.clear()
-    stream = Conversation(channel, timeout=0.3)
+    stream = Conversation(channel, timeout=1.0)
     stream.send(*[rows([[n]]) for n in range(8)])
     assert worker.arrived.acquire(timeout=10)
     assert stream.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -103,6 +103,7 @@ def test_a_caller_that_does_not_read_is_not_read_from(
         stream = Conversation(narrow)
         stream.send(*[rows([[n] * size]) for n in range(count)])
         stream.half_close()
+        assert worker.arrived.acquire(timeout=10)
         executed, quiet = 0, 0
         while quiet < 30:
             reach(channel)

@@ -19,7 +19,7 @@ from inferd.server.deploy.targets import Targets
 from support.http import ask
 
 _T = TypeVar("_T")
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 _PAUSE = 0.05
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +19,7 @@ from typing import Self
 
 import psutil
 
-PATIENCE = 50.0
+PATIENCE = 120.0
 """Seconds after which a server that is not ready, or does not end, fails the test."""
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -33,8 +36,15 @@ class Server:
         *options: str,
         environment: Mapping[str, str] | None = None,
         address: str = "127.0.0.1:0",
+        lasting: bool = False,
     ) -> None:
-        """`folder` is its working directory and holds its ready file and log."""
+        """`folder` is its working directory and holds its ready file and log.
+
+        With `lasting` it listens at ports that nobody is given while no gateway has them.
+        """
+        if lasting:
+            address = lasting_address()
+            options = ("--http", lasting_address(), *options)
         self._ready_file = folder / "ready.json"
         self.log = folder / "server.log"
         command = [str(Path(sys.executable).with_name("inferd")), "serve"]
@@ -97,21 +107,20 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """The workers' processes."""
-        return [each for each in self.tree() if "inferd.worker" in each.cmdline()]
+        return [each for each in self.tree() if "inferd.worker" in command_line(each)]
 
     def gateway(self) -> psutil.Process:
         """The gateway's process."""
-        (found,) = [each for each in self.tree() if "inferd.server.gateway" in each.cmdline()]
+        (found,) = [each for each in self.tree() if "inferd.server.gateway" in command_line(each)]
         return found
 
     def gateways(self) -> list[psutil.Process]:
         """The gateways' processes, the first one first."""
         found = {}
         for each in self.tree():
-            with suppress(psutil.Error):
-                line = each.cmdline()
-                if "inferd.server.gateway" in line:
-                    found[line[line.index("--name") + 1]] = each
+            line = command_line(each)
+            if "inferd.server.gateway" in line:
+                found[line[line.index("--name") + 1]] = each
         return [found[name] for name in sorted(found)]
 
     def kill_supervisor(self) -> None:
@@ -142,6 +151,28 @@ class Server:
         raise AssertionError(f"no '{word}' in {lines}; log:\n{self.log.read_text()[-4000:]}")
 
 
+def lasting_address() -> str:
+    """An address at which nobody listens, outside of the ports that the system gives away.
+
+    One of those may have become somebody else's when a process that died wants it again.
+    """
+    given_away = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    first = max(4096, int(given_away.split()[0]))
+    while True:
+        port = random.randrange(first // 2, first)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return f"127.0.0.1:{port}"
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """How it was started; nothing of one that has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # or a zombie, which is one
+        return []
+
+
 def memfds(pid: int) -> int:
     """How many memfds a process holds open."""
     links = []
@@ -164,10 +195,12 @@ def wait_for_end(processes: Iterable[psutil.Process], seconds: float) -> list[ps
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
-    timer = threading.Event()
-    threading.Timer(seconds, timer.set).start()
-    while fds and not timer.is_set():
-        for fd, _ in poller.poll(100):
+    deadline = time.monotonic() + seconds
+    while fds:
+        ended = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not ended:
+            break
+        for fd, _ in ended:
             poller.unregister(fd)
             os.close(fd)
             del fds[fd]

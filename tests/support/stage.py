@@ -29,9 +29,10 @@ from inferd.core.link.messages import (
 from inferd.server.supervisor.app import Programs, Supervisor
 from inferd.server.supervisor.replicas.devices import Machine
 from inferd.server.supervisor.summary import Summary
+from support.server import command_line
 
 PROGRAMS = Path(__file__).parent / "stage_programs"
-BOUND = 20.0
+BOUND = 60.0
 """Seconds after which what a test waits for will not come any more."""
 
 Told = TypeVar("Told")
@@ -52,6 +53,7 @@ class Stage:
         self.supervisor: Supervisor
         self.run: asyncio.Task[None]
         self._news = asyncio.Event()
+        self._awaited: dict[str, PublishModel] = {}
         self._gateways: dict[str, socket.socket] = {}
         self._opened: list[socket.socket] = []
         self._commands = 0
@@ -82,12 +84,20 @@ class Stage:
     async def state(
         self, name: str, state: str, reason: str = "", version: int = 1
     ) -> VersionState:
-        """Wait until this is what was last published of a version."""
+        """Wait until this is what was last published of a version.
+
+        Or was, since what this waited for last of the model: a state may be over before it is seen.
+        """
         async with asyncio.timeout(BOUND):
             while True:
-                found = self.last_state(name, version)
-                if found is not None and found.state == state and reason in found.reason:
-                    return found
+                said = [m for m in self.told if isinstance(m, PublishModel) and m.model == name]
+                awaited = self._awaited.get(name)
+                after = next((n for n, m in enumerate(said, start=1) if m is awaited), 0)
+                for message in (*said[-1:], *said[after:]):
+                    found = next((v for v in message.versions if v.version == version), None)
+                    if found is not None and found.state == state and reason in found.reason:
+                        self._awaited[name] = message
+                        return found
                 self._news.clear()
                 await self._news.wait()
 
@@ -127,7 +137,7 @@ class Stage:
     def workers(self) -> list[psutil.Process]:
         """The worker processes that live."""
         return [
-            child for child in self.children() if str(PROGRAMS / "worker.py") in child.cmdline()
+            child for child in self.children() if str(PROGRAMS / "worker.py") in command_line(child)
         ]
 
     def gateway(self, name: str | None = None) -> psutil.Process:
@@ -135,8 +145,8 @@ class Stage:
         (found,) = (
             each
             for each in self.children()
-            if str(PROGRAMS / "gateway.py") in each.cmdline()
-            and (name is None or name in each.cmdline())
+            if str(PROGRAMS / "gateway.py") in command_line(each)
+            and (name is None or name in command_line(each))
         )
         return found
 
@@ -145,10 +155,7 @@ class Stage:
         """The stage's programs that live; other tests may have children of their own."""
         living = psutil.Process().children()
         return [
-            child
-            for child in living
-            if child.status() != psutil.STATUS_ZOMBIE
-            and any(str(PROGRAMS) in part for part in child.cmdline())
+            child for child in living if any(str(PROGRAMS) in part for part in command_line(child))
         ]
 
     async def listen(self, listener: socket.socket) -> None:

@@ -39,7 +39,7 @@ from inferd.wire.tensors import decode_bytes, encode_bytes
 Array = npt.NDArray[np.generic] | npt.NDArray[np.object_]
 Message = TypeVar("Message")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a worker that says nothing fails the test."""
 
 

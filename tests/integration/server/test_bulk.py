@@ -12,7 +12,7 @@ import pytest
 
 from inferd.client import BulkPosition, connect, connect_async
 from support.repository import write_scale
-from support.server import Server, wait_for_end
+from support.server import Server, lasting_address, wait_for_end
 
 ROWS, CHUNKS = 100, 200
 
@@ -23,13 +23,13 @@ def chunk(number: int) -> npt.NDArray[np.float32]:
     return np.arange(first, first + ROWS * 4, dtype=np.float32).reshape(ROWS, 4)
 
 
-@pytest.mark.timeout(180)  # three starts of a server
+@pytest.mark.timeout(400)  # three starts of a server
 def test_a_job_survives_its_server_twice(tmp_path: Path) -> None:
     """20,000 rows, two SIGKILLs: every answer is there once, in its order."""
     write_scale(tmp_path / "repository" / "scale", 1, 2.0)
     with ExitStack() as servers:
-        server = servers.enter_context(Server(tmp_path, [tmp_path / "repository"]))
-        address = server.address
+        address = lasting_address()
+        server = servers.enter_context(Server(tmp_path, [tmp_path / "repository"], address=address))
         with connect(address) as client:
             answers = client.model("scale").map(chunk(n) for n in range(CHUNKS))
             for number, answer in enumerate(answers):

@@ -15,7 +15,7 @@ from support.server import MODELS, Server
 def inferd(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     command = [str(Path(sys.executable).with_name("inferd")), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_predict_shows_the_sample_s_classes(examples: Server) -> None:

@@ -123,7 +123,8 @@ def test_every_gateway_knows_what_one_was_told(tmp_path: Path) -> None:
     """One that comes in the place of a killed one, too; sequences are refused with several."""
     write_code(tmp_path / "models" / "double", DOUBLE, "max_batch_size = 4")
     write_code(tmp_path / "models" / "sums", SUMS, "[sequences]")
-    serving = Server(tmp_path, [tmp_path / "models"], *TRUST, "--gateways", "2", environment=ON)
+    options = (*TRUST, "--gateways", "2")
+    serving = Server(tmp_path, [tmp_path / "models"], *options, environment=ON, lasting=True)
     with serving as server, memory(32) as (handle, key):
         shm.set_shared_memory_region(handle, [np.array([1, 2, 3, 4], np.float32)])
         assert "sums version 1 is not served: its [sequences] need one gateway" in server.terminal
@@ -145,7 +146,7 @@ def connected(server: Server) -> Iterator[triton.InferenceServerClient]:
     """A client on a connection of its own that waits for a server."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with triton.InferenceServerClient(server.address, channel_args=options) as client:
-        grpc.channel_ready_future(client._channel).result(30)
+        grpc.channel_ready_future(client._channel).result(60)
         yield client
 
 
@@ -218,7 +219,8 @@ def test_a_sequence_is_lost_with_its_worker(tmp_path: Path) -> None:
         assert added(client, 1, 7, "s") == 1
         (worker,) = server.workers()
         worker.kill()
-        worker.wait(10)
+        while client.is_model_ready("sums"):  # the gateway has still to hear of it
+            pass
         with pytest.raises(InferenceServerException) as caught:
             added(client, 1, 7)
         assert caught.value.status() == "StatusCode.FAILED_PRECONDITION", caught.value

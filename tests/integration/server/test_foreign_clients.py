@@ -31,7 +31,7 @@ PROGRAMS = HOUSE / "tests" / "support" / "foreign"
 SETUP = runpy.run_path(str(HOUSE / "scripts" / "foreign_clients.py"))
 ROW = np.arange(30, dtype=np.float32)[None] / np.float32(10)
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_kserve_s_client_predicts(examples: Server) -> None:

@@ -109,7 +109,7 @@ def command(channel: grpc.Channel, verb: str) -> None:
     """Load or unload `scale`."""
     kind = getattr(oip, f"RepositoryModel{verb}Request")
     outcome = call(
-        channel, kind(model_name="scale").SerializeToString(), f"RepositoryModel{verb}", timeout=50
+        channel, kind(model_name="scale").SerializeToString(), f"RepositoryModel{verb}", timeout=120
     )
     assert outcome.code is grpc.StatusCode.OK, outcome
 
@@ -273,5 +273,5 @@ def test_calls_in_flight_at_every_gateway_are_answered_when_the_server_stops(
             server.process.send_signal(signal.SIGTERM)
             gate.let_go(2)
             assert [factor(each) for each in begun] == [1.0, 1.0]
-            assert server.process.wait(30) == 0
+            assert server.process.wait(60) == 0
         server.ended_well = True

@@ -27,20 +27,25 @@ def test_a_new_version_takes_over_without_an_error(tmp_path: Path) -> None:
     ):
         model = client.model("scale")
         stop, factors = threading.Event(), set()
+        heard = {1.0: threading.Event(), 2.0: threading.Event()}
 
         def call() -> None:
             while not stop.is_set():
-                factors.add(float((model(ROW) / ROW).max()))
+                factor = float((model(ROW) / ROW).max())
+                factors.add(factor)
+                heard[factor].set()
 
         callers = [threading.Thread(target=call) for _ in range(4)]
         for each in callers:
             each.start()
         write_scale(folder, 2, 2.0)
+        assert heard[1.0].wait(60)
         client.load("scale")
         np.testing.assert_array_equal(model(ROW), 2 * ROW)
+        assert heard[2.0].wait(60)
         stop.set()
         for each in callers:
-            each.join(20)
+            each.join(60)
         assert factors == {1.0, 2.0}
         assert model.infer(ROW).version == "2"
         assert len(server.workers()) == 1
@@ -92,7 +97,7 @@ def test_calls_in_flight_are_answered_when_the_server_stops(tmp_path: Path) -> N
             gate.wait()
             server.process.send_signal(signal.SIGTERM)
             gate.let_go()
-            caller.join(20)
-            assert server.process.wait(20) == 0
+            caller.join(60)
+            assert server.process.wait(60) == 0
         server.ended_well = True
     np.testing.assert_array_equal(np.asarray(answers[0]), ROW)

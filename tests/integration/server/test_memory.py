@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 
 import grpc
@@ -60,13 +61,17 @@ def over_http(server: Server) -> Sequence[dict[str, Any]]:
 
 def test_statistics_name_the_memory_of_a_model(server: Server) -> None:
     """On the host, all of its workers together: no page twice that they share."""
-    (usage,) = first_known(lambda: over_grpc(server))
-    assert (usage.type, usage.id) == ("CPU", 0)
     workers = server.workers()
     assert len(workers) == 2
-    assert 2 * LEAST < usage.byte_size < sum(each.memory_info().rss for each in workers)
-    proportional = sum(each.memory_full_info().pss for each in workers)
-    assert usage.byte_size == pytest.approx(proportional, rel=0.2)
+    told: list[tuple[int, int]] = []
+    end = monotonic() + 20
+    # Their share changes as other programs with torch come and go, and is read every 5 s at most.
+    while not told or told[-1][0] != pytest.approx(told[-1][1], rel=0.2):
+        assert monotonic() < end, told
+        (usage,) = first_known(lambda: over_grpc(server))
+        assert (usage.type, usage.id) == ("CPU", 0)
+        assert 2 * LEAST < usage.byte_size < sum(each.memory_info().rss for each in workers)
+        told.append((usage.byte_size, sum(each.memory_full_info().pss for each in workers)))
 
 
 def test_rest_says_the_same(server: Server) -> None:

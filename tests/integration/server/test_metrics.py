@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
 import grpc
 import pytest
@@ -21,7 +22,8 @@ from support.observation import OPENMETRICS, Series, one, parse
 from support.repository import write_scale
 from support.server import Server, refused
 
-PATIENCE = 30.0
+PATIENCE = 120.0
+PAUSE = 0.05
 SCALE = {"model": "scale", "version": "1"}
 GATED = {"model": "gated", "version": "1"}
 
@@ -39,7 +41,8 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
 def server(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two gateways before a worker of `scale` and one of `gated`."""
     models = next(tmp_path_factory.getbasetemp().glob("metrics*")) / "models"
-    with Server(models.parent, [models], "--trust", "gated", "--gateways", "2") as server:
+    options = ("--trust", "gated", "--gateways", "2")
+    with Server(models.parent, [models], *options, lasting=True) as server:
         yield server
 
 
@@ -74,6 +77,7 @@ def until(server: Server, holds: Callable[[Series], bool]) -> Series:
     end = time.monotonic() + PATIENCE
     while not holds(found := scrape(server)):
         assert time.monotonic() < end, found
+        Event().wait(PAUSE)  # nothing would tell, and who loads a model needs the processor more
     return found
 
 
@@ -207,7 +211,11 @@ def test_counts_outlive_the_gateway_that_counted(
         gateway.kill()
     after = until(
         server,
-        lambda now: all(one(now, "inferd_gateway_up", gateway=f"gateway-{n}") for n in (1, 2)),
+        lambda now: all(
+            one(now, "inferd_gateway_restarts_total", gateway=f"gateway-{n}")
+            and one(now, "inferd_gateway_up", gateway=f"gateway-{n}")
+            for n in (1, 2)
+        ),
     )
     for n in (1, 2):
         assert one(after, "inferd_gateway_restarts_total", gateway=f"gateway-{n}") == 1

@@ -24,7 +24,7 @@ from support.repository import write_code
 from support.server import PATIENCE, Server
 
 pytestmark = [
-    pytest.mark.timeout(180),  # a worker is started four times
+    pytest.mark.timeout(400),  # a worker is started four times
     pytest.mark.skipif(
         shutil.which("prometheus") is None or shutil.which("promtool") is None,
         reason="prometheus and promtool are missing: apt-get install prometheus",
@@ -142,7 +142,7 @@ def test_everything_that_is_asked_has_an_answer(scene: Scene) -> None:
         return not waiting
 
     try:
-        scene.prometheus.wait(none_waits, "numbers", 15)
+        scene.prometheus.wait(none_waits, "numbers", 60)
     except AssertionError:
         assert waiting == {}
 

@@ -55,7 +55,7 @@ def test_the_documented_python_works(examples: Server) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     code = code.replace("127.0.0.1:8000", examples.http)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"\[\d\]\n", done.stdout)

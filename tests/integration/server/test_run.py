@@ -103,7 +103,7 @@ def test_a_stopped_job_goes_on_where_it_was(server: Server, gate: Gate, tmp_path
         gate.let_go()
     gate.wait()  # five batches are answered, the sixth is held
     first.send_signal(signal.SIGINT)
-    _, told = first.communicate(timeout=30)
+    _, told = first.communicate(timeout=60)
     assert first.returncode == 130, told
     assert "the same command goes on" in told
     assert not output.exists()
@@ -132,7 +132,7 @@ def test_a_killed_job_goes_on_where_it_was(server: Server, gate: Gate, tmp_path:
         before, saved = saved, _saved_rows(partial, job, saved, gate)
         assert before < saved < len(given)
         job.kill()
-        _, told = job.communicate(timeout=30)
+        _, told = job.communicate(timeout=60)
         assert (job.returncode, told) == (-signal.SIGKILL, "")
         assert not output.exists()
         gate.let_go()

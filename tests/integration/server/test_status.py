@@ -32,13 +32,13 @@ def inferd(*arguments: str) -> str:
     """What it prints, off a terminal of 80 columns."""
     environment = {**os.environ, "COLUMNS": "80"}
     done = subprocess.run(
-        [INFERD, *arguments], capture_output=True, text=True, timeout=50, env=environment, check=False
+        [INFERD, *arguments], capture_output=True, text=True, timeout=120, env=environment, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
 
-@pytest.mark.timeout(120)  # two workers load one after the other, and three commands start
+@pytest.mark.timeout(300)  # two workers load one after the other, and three commands start
 def test_a_server_is_seen(tmp_path: Path) -> None:
     """Counts are exact, figures follow from them, and a worker that is killed is one restart."""
     write_scale(tmp_path / "models" / "scale", 1, 2.0)
@@ -105,7 +105,7 @@ def _kill_and_wait(address: str, worker: psutil.Process) -> None:
             HEALTH,
             request_serializer=HealthCheckRequest.SerializeToString,
             response_deserializer=HealthCheckResponse.FromString,
-        )(HealthCheckRequest(service="model/scale"), timeout=40)
+        )(HealthCheckRequest(service="model/scale"), timeout=120)
         wanted = [HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING] * 2
         for response in watch:
             if response.status == wanted[0]:

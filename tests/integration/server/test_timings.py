@@ -52,7 +52,7 @@ def predict(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]
         [program, "predict", *arguments, "--address", server.address],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
 
@@ -89,7 +89,7 @@ def test_the_documented_ways_work(examples: Server) -> None:
         [sys.executable, "-c", code.replace("127.0.0.1:8001", examples.address)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

@@ -15,7 +15,7 @@ import pytest
 
 from support.oip_server import OipServer
 
-BOUND = 30.0
+BOUND = 60.0
 
 LOAD = ("pair", "--concurrency", "1", "--processes", "1", "--duration", "600", "--warm-up", "0")
 

@@ -31,7 +31,7 @@ torch.export.save(program, sys.argv[1])
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program of torch.export, made by a process of its own."""
     path = tmp_path_factory.mktemp("exported") / "halves.pt2"
-    subprocess.run([sys.executable, "-c", EXPORT, str(path)], check=True, timeout=50)
+    subprocess.run([sys.executable, "-c", EXPORT, str(path)], check=True, timeout=120)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 
 import numpy as np
@@ -103,10 +104,10 @@ async def test_the_asyncio_client_streams_as_well(server: OipServer) -> None:
         model = client.model("counts")
         answers = [each.tolist() async for each in model.stream(X, parameters={"times": 4})]
         assert answers == [[1.0]] * 4
-        assert server.left.acquire(timeout=10)
+        assert await asyncio.to_thread(server.left.acquire, timeout=10)
         async with aclosing(model.stream(X, parameters={"times": 10**6})) as endless:
             assert (await anext(endless)).tolist() == [1.0]
-        assert server.left.acquire(timeout=10)
+        assert await asyncio.to_thread(server.left.acquire, timeout=10)
         server.faults.append(WorkerLostThere("it died"))
         with pytest.raises(WorkerLost):
             [each async for each in model.stream(X, parameters={"times": 3})]

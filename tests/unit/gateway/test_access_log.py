@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from inferd.protos.oip_pb2 import ModelInferRequest
+from inferd.server.gateway import access_log
 from inferd.server.gateway.access_log import MOST_WAITING, AccessLog, trace_id_of
 from inferd.server.gateway.decoupled import DecoupledCall
 from inferd.server.gateway.infer_request import InferCall
@@ -168,6 +169,19 @@ def test_errors_have_their_status(infer: Callable[[Any], None], status: str, cod
     assert len(call.answers) == 1
 
 
+@pytest.mark.parametrize("ends", ["reply", "fail"])
+def test_a_line_is_on_its_way_before_the_answer_is(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that lines of a caller who asks one thing after the other are in that order."""
+    scene, call = Scene(), _Call()
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(call, ends, lambda _: lines.extend(scene.lines()))
+    infer: Callable[[InferCall], None] = _fails if ends == "fail" else lambda each: each.reply(b"")
+    unary_logged(infer, scene.log)(call)
+    assert [each["status"] for each in lines] == ["NOT_FOUND" if ends == "fail" else "OK"]
+
+
 def test_a_caller_that_leaves_is_told_of_once() -> None:
     """As cancelled, and whoever waits for that hears it; an answer that comes later is no line."""
     scene, call, heard = Scene(), _Call(), list[str]()
@@ -216,8 +230,11 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event.set()
 
 
-def test_a_stuck_writer_holds_nobody_up(stuck: threading.Event) -> None:
+def test_a_stuck_writer_holds_nobody_up(
+    stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Lines beyond the bound are dropped and counted; those within come later."""
+    monkeypatch.setattr(access_log, "_CLOSE_BOUND", 60.0)  # on a busy machine 10,000 take seconds
     scene = Scene()
     handle = unary_logged(lambda each: each.reply(b""), scene.log)
     for _ in range(MOST_WAITING + 1000):  # some are with the writer already

@@ -17,6 +17,7 @@ from inferd.core.telemetry.logs import get_logger
 from inferd.server.supervisor.replicas.lines import MOST_AT_ONCE
 from inferd.server.supervisor.replicas.output import MOST_LAST_LINES
 from inferd.server.supervisor.replicas.process import ChildProcess, Exit
+from support.descriptors import descriptors
 
 BOUND = 20.0
 
@@ -26,9 +27,9 @@ Line = dict[str, Any]
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """No descriptor is left by a child that has ended."""
-    fds = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors()
     yield
-    assert len(list(Path("/proc/self/fd").iterdir())) == fds
+    assert descriptors().items() <= before.items()
 
 
 async def printed(code: str) -> tuple[Exit, int, list[Line]]:

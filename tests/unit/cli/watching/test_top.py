@@ -160,10 +160,12 @@ class Terminal:
         return termios.tcgetattr(self._its)
 
     def see(self, *texts: str) -> None:
-        """Wait until all of these have been shown since the last call."""
-        while not all(text.encode() in self.shown for text in texts):
+        """Wait until all of these have been shown since what was last waited for."""
+        wanted = [text.encode() for text in texts]
+        while not all(text in self.shown for text in wanted):
             self.shown += os.read(self._own, 65536)
-        self.shown = self.shown[-len(HIDDEN) :] if HIDDEN in self.shown else b""
+        # What came behind them in the same breath counts for the next call.
+        self.shown = self.shown[max(self.shown.index(text) + len(text) for text in wanted) :]
 
     def press(self, keys: str) -> None:
         """Type."""

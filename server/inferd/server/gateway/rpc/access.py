@@ -90,12 +90,12 @@ class _LoggedCall:
         self._call.watch(partial(self._left, on_cancel))
 
     def reply(self, payload: bytes) -> None:
+        self._end(len(payload), None)  # first: lines of a caller are in the order of its calls
         self._call.reply(payload)
-        self._end(len(payload), None)
 
     def fail(self, error: ServingError) -> None:
-        self._call.fail(error)
         self._end(0, error)
+        self._call.fail(error)
 
     def traced(self, trace_id: str, span_id: str) -> None:
         if (entry := self._entry) is not None:
@@ -128,8 +128,8 @@ class _LoggedTurn(_LoggedCall, DecoupledCall):
         return goes_on
 
     def end(self, payload: bytes | None) -> None:
-        self._call.end(payload)
         self._end(0 if payload is None else len(payload), None)
+        self._call.end(payload)
 
 
 def _attend(infer: Infer, call: Any) -> None:

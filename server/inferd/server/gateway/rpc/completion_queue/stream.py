@@ -75,23 +75,25 @@ class QueuedStreamCall:
 
     def finish(self) -> None:
         """End the call well, after everything sent."""
-        status = cygrpc.SendStatusFromServerOperation((), cygrpc.StatusCode.ok, b"", _NO_FLAGS)
-        if self._end(status):
-            self._record.answered(monotonic() - self._arrived)
+        self._end(
+            cygrpc.SendStatusFromServerOperation((), cygrpc.StatusCode.ok, b"", _NO_FLAGS), None
+        )
 
     def fail(self, error: ServingError) -> None:
         """End the call with an error, after everything sent."""
-        if self._end(status_operation(error)):
-            self._record.failed(monotonic() - self._arrived, code_of(error).name)
+        self._end(status_operation(error), error)
 
-    def _end(self, status: Any) -> bool:
-        """Whether this is what the call ends with."""
+    def _end(self, status: Any, error: ServingError | None) -> None:
         with self._lock:
             if self._over or self._status is not None:
-                return False
+                return
             self._status = status
+            seconds = monotonic() - self._arrived
+            if error is None:  # before it goes out: whoever has the end finds it counted
+                self._record.answered(seconds)
+            else:
+                self._record.failed(seconds, code_of(error).name)
             self._advance()
-            return True
 
     def _advance(self) -> None:
         """With the lock held: hand the core what comes next, if it is done with the last."""

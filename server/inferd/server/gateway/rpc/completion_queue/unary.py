@@ -87,6 +87,9 @@ class QueuedUnaryCall:
     def reply(self, payload: bytes) -> None:
         """Answer with a serialised message."""
         self.payload = b""
+        record, self._record = self._record, None
+        if record is not None:  # before it goes out: whoever has the answer finds it counted
+            record.answered(monotonic() - self._arrived)
         if self._watched:
             self._on_cancel = None
             operations: tuple[Any, ...] = (
@@ -102,21 +105,18 @@ class QueuedUnaryCall:
                 ReceiveClose(_NO_FLAGS),
             )
         self._call.start_server_batch(operations, ignore)
-        record, self._record = self._record, None
-        if record is not None:
-            record.answered(monotonic() - self._arrived)
 
     def fail(self, error: ServingError) -> None:
         """Answer with an error."""
         self.payload = b""
         self._on_cancel = None
+        record, self._record = self._record, None
+        if record is not None:
+            record.failed(monotonic() - self._arrived, code_of(error).name)
         operations = [SendInitialMetadata((), _NO_FLAGS), status_operation(error)]
         if not self._watched:
             operations.append(ReceiveClose(_NO_FLAGS))
         self._call.start_server_batch(tuple(operations), ignore)
-        record, self._record = self._record, None
-        if record is not None:
-            record.failed(monotonic() - self._arrived, code_of(error).name)
 
     def _on_message(self, event: Any) -> None:
         payload = event.batch_operations[0].message()
