@@ -1,6 +1,7 @@
 """What watching costs: the same server watched and not, in turns.
 
-`off` serves without traces, access log and operations port. `metrics` is scraped every five seconds, `traces` exports
+`off` serves without traces, access log and operations port, and `again` the same once more: how far it is from `off` is
+the machine's noise. `metrics` is scraped every five seconds, `traces` exports
 one request in a hundred to a collector, `log` writes a line for one in a hundred, `on` has all of them. The server's
 processes share one core, the exporting threads and the scrape among them. `--before PROGRAM` adds another `inferd`, such
 as that of an older commit.
@@ -38,7 +39,8 @@ from wires.exchange import oip
 
 EXAMPLES = """\
 examples:
-  .venv/bin/python benchmarks/telemetry.py --scenario linear-64 --scenario mlp-32 --rounds 9
+  .venv/bin/python benchmarks/telemetry.py --scenario linear-64 --scenario mlp-32
+  .venv/bin/python benchmarks/telemetry.py --scenario linear-64 --variant again --variant on --starts 8
   .venv/bin/python benchmarks/telemetry.py --before ../older/.venv/bin/inferd
 """
 
@@ -53,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--starts", type=int, default=3, help="how often all servers are started")
+    parser.add_argument("--rounds", type=int, default=3, help="samples of each in one start")
     parser.add_argument("--seconds", type=float, default=5.0, help="per sample")
+    parser.add_argument("--variant", action="append", help="beside `off`; all if not given")
     parser.add_argument("--before", metavar="PROGRAM", help="another inferd to compare with")
     given = parser.parse_args(arguments)
     cores = two_cores()
@@ -67,16 +71,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_cpu=cores[1] if cores else None,
         )
         for name in given.scenario or ["linear-64", "mlp-32"]:
-            _compare(SCENARIOS[name], conditions, given.rounds, endpoint, given.before)
+            variants = _variants(endpoint, given.before, scraper := Scraper())
+            if unknown := set(given.variant or ()) - set(variants):
+                parser.error(f"no variant {', '.join(unknown)}; there are {', '.join(variants)}")
+            asked = {"off", *(given.variant or variants)}
+            variants = {name: each for name, each in variants.items() if name in asked}
+            _compare(SCENARIOS[name], conditions, given, variants, scraper)
     return 0
 
 
-def _compare(
-    scenario: Scenario, conditions: Conditions, rounds: int, endpoint: str, before: str | None
-) -> None:
-    scraper = Scraper()
+def _variants(endpoint: str, before: str | None, scraper: Scraper) -> dict[str, Options]:
     variants = {
         "off": _off,
+        "again": _off,
         "metrics": _scraped(scraper),
         "traces": _traced(endpoint),
         "log": _logged,
@@ -84,18 +91,31 @@ def _compare(
     }
     if before is not None:
         variants["before"] = _older(before)
-    turns = {name: _turn(name, scenario, conditions, each) for name, each in variants.items()}
-    with ExitStack() as stack:
-        for turn in turns.values():
-            stack.callback(turn.close)
-            turn.prepare()
-        samples: dict[str, list[Sample]] = {name: [] for name in turns}
-        for number in range(rounds):
-            names = list(turns)
-            # Another one goes first each time: none has the quieter half of every round.
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                with scraper.at_work(name) if name in scraper.ops else ExitStack():
-                    samples[name].append(turns[name].sample())
+    return variants
+
+
+def _compare(
+    scenario: Scenario,
+    conditions: Conditions,
+    given: argparse.Namespace,
+    variants: dict[str, Options],
+    scraper: Scraper,
+) -> None:
+    samples: dict[str, list[Sample]] = {name: [] for name in variants}
+    # One start is quicker than another of the same server, for as long as it lives.
+    for start in range(given.starts):
+        turns = {name: _turn(name, scenario, conditions, each) for name, each in variants.items()}
+        with ExitStack() as stack:
+            for turn in turns.values():
+                stack.callback(turn.close)
+                turn.prepare()
+            for number in range(given.rounds):
+                names = list(turns)
+                # Another one goes first each time: none has the quieter half of every round.
+                first = (start + number) % len(names)
+                for name in names[first:] + names[:first]:
+                    with scraper.at_work(name) if name in scraper.ops else ExitStack():
+                        samples[name].append(turns[name].sample())
     _show(scenario.name, samples, scraper.seconds)
 
 

@@ -7,6 +7,7 @@ interpreter from requests.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -31,6 +32,9 @@ _REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 _MOST_TEXT = 128
 """Characters of what callers have written: names and ids."""
+
+_KNOWN = 1024
+"""Attributes that are remembered, with their values."""
 
 Attributes = Mapping[str, str | int]
 Over = Observation | ObservedBatch
@@ -238,15 +242,15 @@ def _of_batch(batch: ObservedBatch) -> Attributes:
 
 
 def _encoded(attributes: Attributes) -> list[KeyValue]:
-    return [
-        KeyValue(
-            key=key,
-            value=AnyValue(string_value=value)
-            if isinstance(value, str)
-            else AnyValue(int_value=value),
-        )
-        for key, value in attributes.items()
-    ]
+    return [_pair(key, value) for key, value in attributes.items()]
+
+
+@lru_cache(_KNOWN)
+def _pair(key: str, value: str | int) -> KeyValue:
+    """Not to be changed: most come again and again, and are copied into their spans."""
+    if isinstance(value, str):
+        return KeyValue(key=key, value=AnyValue(string_value=value))
+    return KeyValue(key=key, value=AnyValue(int_value=value))
 
 
 def _status(error: ServingError | None) -> Status | None:

@@ -17,7 +17,7 @@ from inferd.server.gateway.tracing.spans import Over, SpanMaker
 MOST_WAITING = 4096
 """Requests and batches that wait for the thread; those beyond are dropped, and counted."""
 
-PERIOD = 0.5
+PERIOD = 1.0
 """Seconds that the first waits for company."""
 
 AT_ONCE = 128
