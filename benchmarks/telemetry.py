@@ -144,12 +144,13 @@ class Scraper:
     def __init__(self) -> None:
         self.ops: dict[str, str] = {}
         self.seconds: list[float] = []
+        self._until_next: dict[str, float] = {}
 
     @contextmanager
     def at_work(self, name: str) -> Iterator[None]:
         """Scrape the server of this name, on a thread of its own, until the context ends."""
         over = threading.Event()
-        thread = threading.Thread(target=self._run, args=(self.ops[name], over), daemon=True)
+        thread = threading.Thread(target=self._run, args=(name, over), daemon=True)
         thread.start()
         try:
             yield
@@ -157,13 +158,20 @@ class Scraper:
             over.set()
             thread.join()
 
-    def _run(self, ops: str, over: threading.Event) -> None:
-        wait = 0.5  # then once in each period
-        while not over.wait(wait):
-            wait = _SCRAPE_PERIOD
+    def _run(self, name: str, over: threading.Event) -> None:
+        # Time stands still for a server while it is paused.
+        left = self._until_next.get(name, 0.5)
+        while True:
+            began = time.monotonic()
+            if over.wait(max(left, 0.0)):
+                self._until_next[name] = left - (time.monotonic() - began)
+                return
+            left = _SCRAPE_PERIOD
             began = time.monotonic()
             try:
-                with urllib.request.urlopen(f"http://{ops}/metrics", timeout=1) as answer:
+                with urllib.request.urlopen(
+                    f"http://{self.ops[name]}/metrics", timeout=1
+                ) as answer:
                     answer.read()
             except TimeoutError:
                 continue  # the sample ended, and the server is paused

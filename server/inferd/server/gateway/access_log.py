@@ -21,7 +21,7 @@ from inferd.wire.status import code_of, http_status_of
 MOST_WAITING = 10_000
 """Lines that wait to be written; more are counted, not kept: whoever answers never waits."""
 
-PERIOD = 0.2
+PERIOD = 1.0
 """Seconds that a line waits for others."""
 
 _LOGGER = "inferd.access"

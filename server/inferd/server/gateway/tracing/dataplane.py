@@ -23,15 +23,16 @@ class TracedDataplane(Dataplane):
         """`unexpected` logs an error that nobody foresaw; `given` is the dataplane's."""
         super().__init__(**given)
         self._decide = tracer.decide
+        self._infer = super().infer  # looked up once: most requests are not traced
         self._unexpected = unexpected
 
     def infer(self, call: InferCall, seen: Observation | None = None) -> None:
         """As `Dataplane.infer`."""
         trace = self._decide(call.metadata)
         if trace is None:
-            super().infer(call)
+            self._infer(call)
         else:
-            self._trace(super().infer, call, trace)
+            self._trace(self._infer, call, trace)
 
     def infer_in_background(self, call: InferCall, seen: Observation | None = None) -> None:
         """As `Dataplane.infer_in_background`."""
