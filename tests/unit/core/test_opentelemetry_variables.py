@@ -39,7 +39,7 @@ WELL = {
     ],
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ["", "http://collector:4317"],
     "OTEL_EXPORTER_OTLP_HEADERS": ["", "authorization=Bearer%20abc=,x-tenant = one ", "a=b c,"],
-    "OTEL_EXPORTER_OTLP_COMPRESSION": ["gzip", "GZIP"],
+    "OTEL_EXPORTER_OTLP_COMPRESSION": ["gzip", "GZIP", " gzip"],
     "OTEL_EXPORTER_OTLP_INSECURE": ["true", "False"],
     "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES": ["unavailable, INTERNAL", ""],
     "OTEL_RESOURCE_ATTRIBUTES": ["", "deployment.environment=test,team=a%2Cb"],
@@ -94,7 +94,11 @@ def test_what_the_sdk_takes_is_taken(
         ("TRACES_HEADERS", "a b=hunter2"),
         ("HEADERS", "key=hunter2;x"),
         ("HEADERS", "key=hunter2%C3%A9"),
+        ("HEADERS", "key-bin=hunter2"),
+        ("HEADERS", " Grpc-key=hunter2"),
         ("ENDPOINT", "http://me:hunter2@collector:4317"),
+        ("ENDPOINT", "collector:4317/?token=hunter2"),
+        ("CLIENT_KEY", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n"),
     ],
 )
 def test_secrets_are_refused_without_being_told(name: str, value: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from queue import SimpleQueue
 
 from structlog.testing import capture_logs
 
@@ -62,15 +63,35 @@ def test_a_failure_is_told_and_not_the_end() -> None:
     assert [each["event"] for each in told] == ["what was to be written is lost"]
 
 
+def test_the_first_waits_for_company_and_no_longer() -> None:
+    """Until there are enough to be written together, or for its period."""
+    written: SimpleQueue[list[int]] = SimpleQueue()
+    thread = WriterThread("t", written.put, most_waiting=9, at_once=3, period=60.0)
+    thread.start()
+    for number in range(6):
+        thread.put(number)
+        if number % 3 == 2:
+            assert written.get(timeout=20) == [number - 2, number - 1, number]
+    thread.close(20)
+    patient = WriterThread("t", written.put, most_waiting=9, at_once=3, period=0.01)
+    patient.start()
+    patient.put(1)
+    assert written.get(timeout=20) == [1]
+    patient.close(20)
+
+
 def test_the_end_does_not_wait_for_a_writer_that_hangs() -> None:
     """For longer than it is told to."""
-    goes_on = threading.Event()
+    goes_on, went_on = threading.Event(), threading.Event()
 
     def write(_: list[int]) -> None:
         goes_on.wait(20)
+        went_on.set()
 
     thread = WriterThread("t", write, most_waiting=9, at_once=1, period=0.0)
     thread.start()
     thread.put(1)
     thread.close(0.01)
+    assert not went_on.is_set()
     goes_on.set()
+    assert went_on.wait(20)

@@ -12,13 +12,16 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from inferd.server.gateway.tracing.exporters import ConsoleExporter
 
 TEXT = KeyValue(key="inferd.model", value=AnyValue(string_value="m\x1b\u202e"))
+MINE = KeyValue(key="service.name", value=AnyValue(string_value="mine"))
 ROWS = KeyValue(key="inferd.rows", value=AnyValue(int_value=3))
 
 
 def test_a_line_for_each_span() -> None:
     """Ids in hex wherever they are, attributes by their names, nothing that drives a terminal."""
     request = ExportTraceServiceRequest()
-    spans = request.resource_spans.add().scope_spans.add().spans
+    resource = request.resource_spans.add()
+    resource.resource.attributes.extend([MINE])
+    spans = resource.scope_spans.add().spans
     root = spans.add(trace_id=b"\xab" * 16, span_id=b"\x01" * 8, name="root", kind=2)
     root.attributes.extend([TEXT, ROWS])
     root.events.add(name="answer", attributes=[ROWS])
@@ -36,6 +39,7 @@ def test_a_line_for_each_span() -> None:
         "kind": "SPAN_KIND_SERVER",
         "attributes": {"inferd.model": "m\x1b\u202e", "inferd.rows": 3},
         "events": [{"name": "answer", "attributes": {"inferd.rows": 3}}],
+        "resource": {"service.name": "mine"},
     }
     assert other["parentSpanId"] == "01" * 8
     assert other["links"] == [{"traceId": "cd" * 16, "spanId": "03" * 8}]

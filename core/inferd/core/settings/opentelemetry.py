@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-_HEADER = re.compile(r"\s*[\w.-]+\s*=[\x20!#-+\--:<-\[\]-~]*", re.ASCII)
-"""As the SDK takes them: the rest would be left out, and logged with its secrets."""
+_PLAIN = re.compile(r"[^\n@?]{0,100}")
+
+_HEADER = re.compile(
+    r"\s*(?![\w.-]*-bin\s*=)(?!grpc-)[\w.-]+\s*=[\x20!#-+\--:<-\[\]-~]*", re.ASCII | re.IGNORECASE
+)
+"""As the SDK takes them: the rest would be left out, and logged with its secrets.
+
+Names in -bin want bytes, which a variable has not, and those in grpc- are the library's own.
+"""
 
 _TARGET = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<port>\d{1,5})", re.ASCII)
 _GRPC_TARGET = re.compile(r"(unix|unix-abstract|dns|ipv4|ipv6|vsock|xds):\S+")
@@ -30,8 +37,8 @@ Check = Callable[[str], bool]
 def mistakes(tracing: Literal["off", "otlp", "console"], found: Mapping[str, str]) -> Iterator[str]:
     """A line for each variable in `found` that the server, tracing like this, cannot work with.
 
-    What only an exporter that is not used would read is not looked at. Values of headers are not
-    told, nor those with an @, before which an address may have a password.
+    What only an exporter that is not used would read is not looked at. Told are values that cannot
+    be secrets: not headers, nor addresses with a password or a query, nor a key instead of its file.
     """
     for kind, variables in _VARIABLES.items():
         if kind not in _READ[tracing]:
@@ -39,8 +46,8 @@ def mistakes(tracing: Literal["off", "otlp", "console"], found: Mapping[str, str
         for name, (check, expected) in variables.items():
             value = found.get(name)
             if value is not None and not check(value):
-                secret = name.endswith("_HEADERS") or "@" in value
-                told = "not as it should be" if secret else repr(value)
+                plain = not name.endswith("_HEADERS") and _PLAIN.fullmatch(value) is not None
+                told = repr(value) if plain else "not as it should be"
                 yield f"variable {name} is {told}: expected {expected}"
 
 
@@ -106,7 +113,7 @@ def _are_codes(value: str) -> bool:
 
 def _one_of(*words: str, in_any_case: bool = False) -> tuple[Check, str]:
     def check(value: str) -> bool:
-        return (value.lower() if in_any_case else value) in words
+        return (value.strip().lower() if in_any_case else value) in words
 
     return check, " or ".join(words)
 

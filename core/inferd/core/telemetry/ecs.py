@@ -75,6 +75,8 @@ class EcsLines:
                 if not isinstance(into, dict):  # a library's `a` and `a.b`
                     into, last = document, ".".join([*parents, last])
                     break
+            if isinstance(into.get(last), dict):
+                into, last = document, ".".join([*parents, last])
             into[last] = value if _plain(value) else str(value)
         return _encode(document)
 

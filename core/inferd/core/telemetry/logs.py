@@ -143,15 +143,17 @@ class _JsonHandler(logging.StreamHandler[TextIO]):
         self, name: str, event: str, each: Iterable[tuple[float, Mapping[str, object]]]
     ) -> None:
         waiting = ""
-        for moment, fields in each:
-            when = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None)
-            timestamp = when.isoformat(timespec="microseconds") + "Z"
-            line = self._lines.line(timestamp, "info", event, {"logger": name, **fields}) + "\n"
-            if len(waiting) + len(line) > _AT_ONCE:
-                self._write(waiting)
-                waiting = ""
-            waiting += line
-        self._write(waiting)
+        try:
+            for moment, fields in each:
+                when = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None)
+                timestamp = when.isoformat(timespec="microseconds") + "Z"
+                line = self._lines.line(timestamp, "info", event, {"logger": name, **fields}) + "\n"
+                if len(waiting) + len(line) > _AT_ONCE:
+                    self._write(waiting)
+                    waiting = ""
+                waiting += line
+        finally:
+            self._write(waiting)
 
     def _write(self, text: str) -> None:
         assert self.lock is not None

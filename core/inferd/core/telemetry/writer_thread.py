@@ -32,7 +32,8 @@ class WriterThread(Generic[T]):
     ) -> None:
         """`write` is called on the thread `name` alone, with `at_once` at most.
 
-        Beyond `most_waiting` what comes is dropped; `period` is how many seconds the first waits.
+        Beyond `most_waiting` what comes is dropped; `period` is how many seconds the first waits
+        at most.
         """
         self.dropped = 0
         """How many were one too many."""
@@ -41,7 +42,8 @@ class WriterThread(Generic[T]):
         self._at_once = at_once
         self._period = period
         self._waiting: SimpleQueue[T | None] = SimpleQueue()
-        self._closed = threading.Event()
+        self._closed = False
+        self._hurry = threading.Event()  # there is company enough, or no more will come
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -50,25 +52,32 @@ class WriterThread(Generic[T]):
 
     def put(self, item: T) -> None:
         """Take one, or drop it where too many wait. Safe from any thread; never blocks."""
-        if self._waiting.qsize() >= self._most_waiting:
+        waiting = self._waiting.qsize()
+        if waiting >= self._most_waiting:
             self.dropped += 1
-        else:
-            self._waiting.put(item)
+            return
+        self._waiting.put(item)
+        if waiting + 1 >= self._at_once:
+            self._hurry.set()
 
     def close(self, timeout: float) -> None:
         """Write what is left, if that can be done within so many seconds."""
-        self._closed.set()
+        self._closed = True
+        self._hurry.set()
         self._waiting.put(None)
         self._thread.join(timeout)
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
-            if self._waiting.qsize() < self._at_once:
-                self._closed.wait(self._period)
+            if self._waiting.qsize() < self._at_once - 1 and not self._closed:
+                self._hurry.wait(self._period)
+            self._hurry.clear()
+            items = [first, *islice(iter(self._next, None), self._at_once - 1)]
             try:
-                self._write([first, *islice(iter(self._next, None), self._at_once - 1)])
+                self._write(items)
             except Exception as error:  # the last resort: later ones may be written
-                _log.error("what was to be written is lost", exc_info=error)
+                name = self._thread.name
+                _log.error("what was to be written is lost", what=name, exc_info=error)
 
     def _next(self) -> T | None:
         """The next that waits; None where nothing does, or nothing will any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from time import monotonic, time
@@ -118,11 +118,18 @@ class AccessLog:
         self._thread.close(_CLOSE_BOUND)
 
     def _write(self, entries: list[Entry]) -> None:
-        info_each(_LOGGER, "request", [(each.answered, self._line(each)) for each in entries])
+        info_each(_LOGGER, "request", self._lines(entries))
         dropped = self._thread.dropped
         if dropped > self._told:
             _log.warning("lines of the access log were dropped", dropped=dropped - self._told)
             self._told = dropped
+
+    def _lines(self, entries: list[Entry]) -> Iterator[tuple[float, dict[str, object]]]:
+        for each in entries:
+            try:
+                yield each.answered, self._line(each)
+            except Exception:  # the last resort: the others want their lines, too
+                _log.exception("a line of the access log cannot be written")
 
     def _line(self, entry: Entry) -> dict[str, object]:
         error = entry.error

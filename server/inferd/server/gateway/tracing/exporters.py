@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TextIO
 
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
@@ -31,7 +32,7 @@ class ConsoleExporter:
     def export(self, spans: ExportTraceServiceRequest) -> None:
         """Write them."""
         lines = [
-            json.dumps(_readable(span)) + "\n"
+            json.dumps(_readable(span) | {"resource": _attributes(resource.resource)}) + "\n"
             for resource in spans.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
@@ -87,7 +88,7 @@ def _readable(span: Span) -> dict[str, Any]:
     return told
 
 
-def _attributes(of: Span | Span.Event) -> dict[str, Any]:
+def _attributes(of: Span | Span.Event | Resource) -> dict[str, Any]:
     return {
         each.key: getattr(each.value, each.value.WhichOneof("value") or "string_value")
         for each in of.attributes

@@ -21,7 +21,7 @@ PERIOD = 1.0
 """Seconds that the first waits for company."""
 
 AT_ONCE = 128
-"""Requests and batches exported together, some five spans each."""
+"""Requests and batches exported together, some five spans each: of a request alone in its batch, eight and one."""
 
 _LAST = 3.0
 """Seconds for what is left when the gateway ends; its collector may be gone."""
