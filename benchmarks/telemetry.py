@@ -102,7 +102,7 @@ def _compare(
     scraper: Scraper,
 ) -> None:
     samples: dict[str, list[Sample]] = {name: [] for name in variants}
-    # One start is quicker than another of the same server, for as long as it lives.
+    # Started anew some times: what one start has by chance is not in all samples.
     for start in range(given.starts):
         turns = {name: _turn(name, scenario, conditions, each) for name, each in variants.items()}
         with ExitStack() as stack:

@@ -173,7 +173,9 @@ def test_tracebacks_are_written(format_: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["json", "console"])
-@pytest.mark.parametrize("text", ["\x1b[2J", "a\nforged line", "\r", "\x9b", "\u202e", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J", "a\nforged line", "\r", "\x7f", "\x9b", "\u202e", "\x00"]
+)
 def test_nothing_that_is_logged_drives_a_terminal_or_forges_a_line(format_: str, text: str) -> None:
     """Control characters in messages, fields and library logs are escaped."""
     stream = io.StringIO()

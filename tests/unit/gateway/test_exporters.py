@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from inferd.server.gateway.tracing.exporters import ConsoleExporter
 
-TEXT = KeyValue(key="inferd.model", value=AnyValue(string_value="m\x1b\u202e"))
+TEXT = KeyValue(key="inferd.model", value=AnyValue(string_value="m\x1b\x7f\u202e"))
 MINE = KeyValue(key="service.name", value=AnyValue(string_value="mine"))
 ROWS = KeyValue(key="inferd.rows", value=AnyValue(int_value=3))
 
@@ -30,14 +30,14 @@ def test_a_line_for_each_span() -> None:
     stream = io.StringIO()
     ConsoleExporter(stream).export(request)
     assert stream.getvalue().isascii()
-    assert "\x1b" not in stream.getvalue()
+    assert not {"\x1b", "\x7f"} & set(stream.getvalue())
     one, other = map(json.loads, stream.getvalue().splitlines())
     assert one == {
         "traceId": "ab" * 16,
         "spanId": "01" * 8,
         "name": "root",
         "kind": "SPAN_KIND_SERVER",
-        "attributes": {"inferd.model": "m\x1b\u202e", "inferd.rows": 3},
+        "attributes": {"inferd.model": "m\x1b\x7f\u202e", "inferd.rows": 3},
         "events": [{"name": "answer", "attributes": {"inferd.rows": 3}}],
         "resource": {"service.name": "mine"},
     }

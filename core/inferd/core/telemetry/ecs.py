@@ -38,7 +38,6 @@ _STRUCTLOG = {"logger": "log.logger", "exception": "error.stack_trace"}
 _SCHEMA = "1.6.0"
 _PLAIN = (str, int, bool)
 
-# Escapes whatever is not ASCII: neither controls nor what reorders text is in a line as it is.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -78,7 +77,12 @@ class EcsLines:
             if isinstance(into.get(last), dict):
                 into, last = document, ".".join([*parents, last])
             into[last] = value if _plain(value) else str(value)
-        return _encode(document)
+        return encode(document)
+
+
+def encode(document: Mapping[str, Any]) -> str:
+    """JSON in one line: what is no printable ASCII is escaped, so nothing in it drives a terminal."""
+    return _encode(document).replace("\x7f", "\\u007f")  # the one control that JSON lets be
 
 
 @lru_cache(1024)

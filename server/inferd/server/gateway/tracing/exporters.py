@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, Literal, Protocol, TextIO
 
@@ -10,6 +9,8 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from inferd.core.telemetry.ecs import encode
 
 
 class Exporter(Protocol):
@@ -32,7 +33,7 @@ class ConsoleExporter:
     def export(self, spans: ExportTraceServiceRequest) -> None:
         """Write them."""
         lines = [
-            json.dumps(_readable(span) | {"resource": _attributes(resource.resource)}) + "\n"
+            encode(_readable(span) | {"resource": _attributes(resource.resource)}) + "\n"
             for resource in spans.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
