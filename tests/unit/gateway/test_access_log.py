@@ -121,8 +121,8 @@ def test_without_a_log_nothing_is_between() -> None:
 
 def test_the_share_is_drawn() -> None:
     """Who is not drawn is handed on as it is."""
-    draws = iter([0.05, 0.2, 0.05])
-    scene, seen = Scene(0.1, lambda: next(draws)), list[InferCall]()
+    draws = iter([0.0, 0.0, 0.6, 0.0])  # the first, then the second from there; one counts for HTTP
+    scene, seen = Scene(0.5, lambda: next(draws)), list[InferCall]()
 
     def infer(call: InferCall) -> None:
         seen.append(call)

@@ -89,10 +89,14 @@ def test_a_request_is_over_once() -> None:
 
 
 def test_the_share_is_drawn_for_requests_without_a_context() -> None:
-    """One draw each, below the share or not."""
-    draws = iter([0.09, 0.1, 0.2, 0.0])
-    tracer = Tracer(0.1, lambda over: None, chance=lambda: next(draws))
-    assert [tracer.decide(()) is not None for _ in range(4)] == [True, False, False, True]
+    """The next one, or the one after it; those with a context are not counted."""
+    draws = iter([0.0, 0.6, 0.0, 0.0])
+    tracer = Tracer(0.5, lambda over: None, chance=lambda: next(draws))
+    unsampled = (("traceparent", f"00-{'1' * 32}-{'1' * 16}-00"),)
+    asked = [(), unsampled, (), (), unsampled, ()]
+    assert [tracer.decide(each) is not None for each in asked] == [
+        True, False, False, True, False, True,
+    ]  # fmt: skip
 
 
 def test_what_is_too_much_is_dropped_and_told_once() -> None:

@@ -6,12 +6,13 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from time import monotonic, time
 from urllib.parse import unquote
 
 from inferd.core.telemetry.logs import get_logger, info_each
+from inferd.core.telemetry.sampling import gaps
 from inferd.core.telemetry.writer_thread import WriterThread
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.wire.errors import ServingError
@@ -28,9 +29,16 @@ _LOGGER = "inferd.access"
 _AT_ONCE = 256
 _CLOSE_BOUND = 5.0
 _MOST_CHARACTERS = 128
+_MOST_KEPT = 4096
+"""Bytes of a request that may wait to be read with its line; a longer one is read at once."""
+
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_log = get_logger(_LOGGER)
 _PEER = re.compile(r"(?:ipv[46]:)?\[?([0-9a-fA-F.:]+?)\]?:(\d+)")
+
+
+Headers = Iterable[tuple[str | bytes, str | bytes]]
+
+_log = get_logger(_LOGGER)
 
 
 @dataclass(slots=True)
@@ -52,10 +60,22 @@ class Entry:
     """In seconds since the epoch."""
     error: ServingError | None = None
     span_id: str | None = None
+    unread: tuple[bytes, Headers] | None = field(default=None, repr=False)
+    """A serialised request and what came beside it, still to be looked into."""
 
     def traced(self, trace_id: str, span_id: str) -> None:
         """The server traces it, under these ids in hex."""
         self.trace_id, self.span_id = trace_id, span_id
+
+    def read(self) -> None:
+        """Look for model, version and ids in what has not been looked into."""
+        if self.unread is None:
+            return
+        payload, headers = self.unread
+        self.unread = None
+        self.model, self.version, self.request_id = named_in(payload)
+        if self.trace_id is None:
+            self.trace_id = trace_id_of(dict(headers).get("traceparent"))
 
 
 class AccessLog:
@@ -65,9 +85,10 @@ class AccessLog:
         self, share: float, table: RoutingTable, *, chance: Callable[[], float] = random.random
     ) -> None:
         """`share`, more than 0 and at most 1, is how many are logged; `table` knows versions."""
-        self._share = share
         self._table = table
-        self._chance = chance
+        self._gaps = partial(gaps, share, chance)
+        self._draws = self.gaps()
+        self._until_next = next(self._draws)
         # Whoever asks for it wants it, whatever else is silenced.
         logging.getLogger(_LOGGER).setLevel(logging.INFO)
         self._told = 0
@@ -80,31 +101,31 @@ class AccessLog:
         )
         self._thread.start()
 
+    def gaps(self) -> Iterator[int]:
+        """From each request that is logged to the next, for who counts itself."""
+        return self._gaps()
+
     def samples(self) -> bool:
         """Whether the next request is logged."""
-        return self._chance() < self._share
+        self._until_next -= 1
+        if self._until_next > 0:  # two threads that count at once may miss a step, not the end
+            return False
+        self._until_next = next(self._draws)
+        return True
 
     def begin(
         self,
         method: str,
         payload: bytes,
         peer: str,
-        metadata: Iterable[tuple[str | bytes, str | bytes]],
+        metadata: Headers,
     ) -> Entry:
         """The entry of a gRPC request that has just come with a serialised ModelInferRequest."""
-        model, version, request_id = named_in(payload)
-        trace = next((value for key, value in metadata if key == "traceparent"), None)
-        return Entry(
-            protocol="grpc",
-            method=method,
-            model=model,
-            version=version,
-            request_id=request_id,
-            bytes_in=len(payload),
-            peer=peer,
-            trace_id=trace_id_of(trace),
-            arrived=monotonic(),
-        )
+        entry = Entry("grpc", method, "", "", "", len(payload), peer, None, monotonic())
+        entry.unread = payload, metadata
+        if len(payload) > _MOST_KEPT:
+            entry.read()
+        return entry
 
     def end(self, entry: Entry, error: ServingError | None = None) -> None:
         """The request is answered, well or with this error: have its line written."""
@@ -132,6 +153,7 @@ class AccessLog:
                 _log.exception("a line of the access log cannot be written")
 
     def _line(self, entry: Entry) -> dict[str, object]:
+        entry.read()
         error = entry.error
         line: dict[str, object] = {
             "dataset": _LOGGER,

@@ -23,12 +23,19 @@ def unary_logged(infer: Infer, log: AccessLog | None) -> Callable[[UnaryCall], N
     if log is None:
         return infer
 
+    gaps = log.gaps()
+    until_next = next(gaps)
+
     def handle(call: UnaryCall) -> None:
-        if log.samples():
-            entry = log.begin("ModelInfer", call.payload, call.peer(), call.metadata)
-            _attend(infer, _LoggedCall(call, entry, log))
-        else:
+        # Each request comes through here, on the door's one thread: counted without another call.
+        nonlocal until_next
+        until_next -= 1
+        if until_next:
             infer(call)
+            return
+        until_next = next(gaps)
+        entry = log.begin("ModelInfer", call.payload, call.peer(), call.metadata)
+        _attend(infer, _LoggedCall(call, entry, log))
 
     return handle
 

@@ -58,14 +58,13 @@ class TracedDataplane(Dataplane):
     ) -> None:
         # A request over HTTP has been read for some time when it comes here.
         seen = Observation(call.method, getattr(call, "began", None) or monotonic(), trace)
-        ids = _ids(trace)
         if (tell := getattr(call, "traced", None)) is not None:  # it is logged, too
-            tell(**ids)
+            tell(**_ids(trace))
         call = observed(call, seen)
         try:
             infer(call, seen)
         except Exception as error:  # the last resort, here where its trace is known
-            call.fail(self._unexpected(error, call.method, **ids))
+            call.fail(self._unexpected(error, call.method, **_ids(trace)))
 
 
 def _ids(trace: Trace) -> dict[str, str]:

@@ -9,12 +9,13 @@ from inferd.server.gateway.scheduling.observation.request import (
     Durations,
     Observation,
 )
+from inferd.server.gateway.scheduling.pending import Part
 from inferd.server.gateway.scheduling.queue import Batch
 from inferd.wire.errors import ServingError
 
 
 class ObservedBatch:
-    """A batch with observed requests in it. `links` are those that are traced, in the batch's order.
+    """A batch with observed requests in it. `links` are those that are traced, in the order of their arrival.
 
     `span` is None where none of them is. `began` is when its steps did, where the worker said it.
     """
@@ -44,14 +45,19 @@ class ObservedBatch:
         instance: int,
         device: str,
         name: str,
+        *,
+        requests: int,
     ) -> None:
-        """`name` is that of no other batch of the server, `instance` the index of the one that runs it."""
+        """`name` is that of no other batch of the server, `instance` the index of the one that runs it.
+
+        `members` are those of the batch's `requests` that are observed.
+        """
         self.id = name
         self.instance = instance
         self.device = device
         self.rows = batch.rows
         self.rows_at_once = batch.step or batch.rows
-        self.requests = len({id(piece.pending) for piece in batch.pieces})
+        self.requests = requests
         self.taken = batch.taken
         self.concluded = 0.0
         self.began: Durations | None = None
@@ -89,7 +95,16 @@ class ObservedBatch:
 
 def observe(batch: Batch, instance: int, device: str, name: str) -> ObservedBatch | None:
     """The batch, if any of its requests is observed; asked only where its lane has such requests."""
-    observed = batch.lane.observed
-    found = [observed.get(piece.pending) for piece in batch.pieces]
-    members = list(dict.fromkeys([each for each in found if each is not None]))
-    return ObservedBatch(batch, members, instance, device, name) if members else None
+    pieces = batch.pieces
+    # Copied in one step: requests come and go meanwhile. They are few, other than the pieces.
+    observed = list(batch.lane.observed.items())
+    if Part in map(type, pieces):
+        requests = {piece.pending for piece in pieces}
+        count = len(requests)
+        members = [seen for pending, seen in observed if pending in requests]
+    else:  # each is its own piece
+        count = len(pieces)
+        members = [seen for pending, seen in observed if pending in pieces]
+    if not members:
+        return None
+    return ObservedBatch(batch, members, instance, device, name, requests=count)

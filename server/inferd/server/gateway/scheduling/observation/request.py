@@ -6,9 +6,8 @@ without any is not looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from inferd.wire.errors import ServingError
 
@@ -39,8 +38,7 @@ class Sink(Protocol):
         """The span of a batch whose first traced request is this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """The server span of a request that is traced. `parent` is the caller's context, if it sent one."""
 
     trace_id: int
@@ -49,8 +47,7 @@ class Trace:
     sink: Sink
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSpan:
+class BatchSpan(NamedTuple):
     """The span of a batch, below the span `parent_id`, which is its first traced request's part in it.
 
     `traceparent` tells the worker of it.
@@ -174,8 +171,7 @@ class Observation:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(NamedTuple):
     """What one request took, in microseconds, and where it was executed."""
 
     queue_us: int
