@@ -63,6 +63,9 @@ def test_what_cannot_be_read_is_counted_as_failed(gateway: GatewayUnderTest) -> 
     assert ask(gateway.http, "/v2/models/m/infer", b"no JSON").status == 400
     assert ask(gateway.http, "/v2/models/absent/infer", b"{}").status == 404
     assert failed() == 1
+    assert ask(gateway.http, "/v2/models/m/infer", method="GET").status == 405
+    assert ask(gateway.http, "/v2/models/m/ready", b"{}").status == 405  # asks for no inference
+    assert failed() == 2
 
 
 def test_what_is_told_is_what_grpc_tells(gateway: GatewayUnderTest) -> None:

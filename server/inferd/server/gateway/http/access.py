@@ -62,6 +62,19 @@ class LoggedHttpService(HttpService):
             _entry.set(None)
             self._access.end(entry, failure)
 
+    def wrong_method(self, request: Request, route: str, error: ServingError) -> None:
+        """As `HttpService.wrong_method`."""
+        if not self._access.samples():
+            super().wrong_method(request, route, error)
+            return
+        entry = _entry_of(request)
+        _entry.set(entry)
+        try:
+            super().wrong_method(request, route, error)
+        finally:
+            _entry.set(None)
+            self._access.end(entry, error)
+
     def _refused(self, call: HttpCall, model: str, version: str, error: ServingError) -> None:
         if (entry := _entry.get()) is not None:
             call.traced = entry.traced

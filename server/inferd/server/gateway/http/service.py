@@ -165,7 +165,6 @@ class HttpService:
         try:
             encoded = await self._encoded(request, model, version)
         except ServingError as error:
-            self._dataplane.refusals.at_the_door(model, version, call.began, error)
             self._refused(call, model, version, error)
             raise
         call.payload = encoded.payload
@@ -181,6 +180,7 @@ class HttpService:
         self._refused(call, named["name"], named["version"], error)
 
     def _refused(self, call: HttpCall, model: str, version: str, error: ServingError) -> None:
+        self._dataplane.refusals.at_the_door(model, version, call.began, error)
         self._dataplane.refused(call, model, version, error)
 
     async def _encoded(self, request: Request, model: str, version: str) -> Encoded:
