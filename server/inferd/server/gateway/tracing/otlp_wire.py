@@ -7,7 +7,7 @@ its first line names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from random import getrandbits
 from struct import Struct
@@ -88,6 +88,12 @@ def three_steps(rests: tuple[bytes, bytes, bytes], place: bytes, times: Times) -
     """ScopeSpans: as three times `step`, at half the cost; `times` are start, end, start, and so on."""
     one, two, three, pack = _layout(rests, len(place))
     start, end, start2, end2, start3, end3 = times
+    if end < start:
+        end = start
+    if end2 < start2:
+        end2 = start2
+    if end3 < start3:
+        end3 = start3
     return pack(
         one,
         place,
@@ -96,7 +102,7 @@ def three_steps(rests: tuple[bytes, bytes, bytes], place: bytes, times: Times) -
         _START,
         start,
         _END,
-        end if end > start else start,
+        end,
         two,
         place,
         _ID,
@@ -104,7 +110,7 @@ def three_steps(rests: tuple[bytes, bytes, bytes], place: bytes, times: Times) -
         _START,
         start2,
         _END,
-        end2 if end2 > start2 else start2,
+        end2,
         three,
         place,
         _ID,
@@ -112,7 +118,7 @@ def three_steps(rests: tuple[bytes, bytes, bytes], place: bytes, times: Times) -
         _START,
         start3,
         _END,
-        end3 if end3 > start3 else start3,
+        end3,
     )
 
 

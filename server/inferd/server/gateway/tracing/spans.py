@@ -28,9 +28,8 @@ from opentelemetry.trace import TraceFlags
 
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.scheduling.observation.batch import ObservedBatch
-from inferd.server.gateway.scheduling.observation.request import BatchSpan, Observation, Trace
+from inferd.server.gateway.scheduling.observation.request import Observation
 from inferd.server.gateway.tracing import otlp_wire
-from inferd.wire.errors import ServingError
 from inferd.wire.status import code_of, http_status_of
 
 _LOCAL = TraceFlags.SAMPLED | SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
@@ -186,8 +185,8 @@ def _of_request(seen: Observation, flags: int) -> bytes:
         status = "OK" if error is None else code_of(error).name
     else:
         status = 200 if error is None else http_status_of(error)
-    model, version = seen.model[:_MOST_TEXT], seen.version[:_MOST_TEXT]
-    told = _server(seen.method, flags, status, reason, model, version)
+    told = _of_way(seen.method, flags, status, reason)
+    told += _of_model(seen.model[:_MOST_TEXT], seen.version[:_MOST_TEXT])
     if seen.request_id:  # no two have the same, or should
         told += otlp_wire.attribute("inferd.request_id", seen.request_id[:_MOST_TEXT])
     if seen.entered:
@@ -203,10 +202,8 @@ _number = lru_cache(_KNOWN)(otlp_wire.attribute)
 
 
 @lru_cache(_KNOWN)
-def _server(
-    method: str, flags: int, status: str | int, reason: str | None, model: str, version: str
-) -> bytes:
-    """What requests have in common that have gone the same way."""
+def _of_way(method: str, flags: int, status: str | int, reason: str | None) -> bytes:
+    """What requests have in common that came and ended in the same way."""
     told = otlp_wire.named(method.removeprefix("/"), Span.SPAN_KIND_SERVER, flags)
     attributes: dict[str, str | int] = {}
     if method.startswith("/"):
@@ -217,10 +214,7 @@ def _server(
         attributes[http.HTTP_REQUEST_METHOD], _, attributes[http.HTTP_ROUTE] = method.partition(" ")
         attributes[http.HTTP_RESPONSE_STATUS_CODE] = status
     told += _attributes(attributes)
-    if reason is not None:
-        told += _of_failure(reason)
-    named = {"inferd.model": model, "inferd.version": version}
-    return told + _attributes({key: value for key, value in named.items() if value})
+    return told if reason is None else told + _of_failure(reason)
 
 
 def _of_batch(batch: ObservedBatch) -> bytes:
@@ -238,7 +232,8 @@ def _of_batch(batch: ObservedBatch) -> bytes:
 
 @lru_cache(_KNOWN)
 def _of_model(model: str, version: str) -> bytes:
-    return _attributes({"inferd.model": model, "inferd.version": version})
+    named = {"inferd.model": model, "inferd.version": version}
+    return _attributes({key: value for key, value in named.items() if value})
 
 
 @lru_cache(_KNOWN)
