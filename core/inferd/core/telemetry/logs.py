@@ -87,7 +87,7 @@ def info_each(name: str, event: str, each: Iterable[tuple[float, Mapping[str, ob
     """Log many lines of one kind at level info: what happened when, and its fields.
 
     Moments are in seconds since the epoch. As JSON the lines have them, come whatever the level is, and
-    cost less than half of single ones; else they are single ones.
+    cost a small part of single ones; else they are single ones.
     """
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _JsonHandler):

@@ -1,7 +1,7 @@
 """Spans in the wire format of OTLP (protobuf), as far as the gateway's need it.
 
-Made as messages, field by field, they take six times as long: here what comes again and again is kept in
-pieces, and a message is one piece after another. Each function returns whole fields of the message that
+Made as messages, field by field, they took three times as long: here what comes again and again is kept
+in pieces, and a message is one piece after another. Each function returns whole fields of the message that
 its first line names.
 """
 
