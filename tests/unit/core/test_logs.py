@@ -258,3 +258,32 @@ def test_fields_that_cannot_be_nested_are_there_all_the_same() -> None:
     one, other = _documents(stream)
     assert (one["a"], one["a.b.c"]) == ({"b": 1}, 2)
     assert (other["a"], other["a.b"]) == ({"b": {"c": 2}}, 1)
+
+
+def test_lines_with_the_same_fields_have_values_of_their_own() -> None:
+    """Whatever kinds these are of, and in whichever order; what looks like a template is text."""
+    stream = io.StringIO()
+    logs.configure("info", "json", "%s", stream)
+    log = logs.get_logger("a")
+    log.info("%s", model="%s{}", rows=1)
+    log.info("%d", rows=None, model=2.5)
+    log.info("{}", model=True, rows=[3])
+    assert [each["message"] for each in _documents(stream)] == ["%s", "%d", "{}"]
+    assert [each["inferd"] for each in _documents(stream)] == [
+        {"model": "%s{}", "rows": 1},
+        {"model": 2.5, "rows": None},
+        {"model": True, "rows": "[3]"},
+    ]
+
+
+def test_the_moment_of_a_line_is_rounded_to_a_microsecond() -> None:
+    """Up into the next second, and down."""
+    stream = io.StringIO()
+    logs.configure("info", "json", "x", stream)
+    moments = (59.9999999, 60.0000004, -0.5)
+    logs.info_each("a", "request", [(moment, {}) for moment in moments])
+    assert [each["@timestamp"] for each in _documents(stream)] == [
+        "1970-01-01T00:01:00.000000Z",
+        "1970-01-01T00:01:00.000000Z",
+        "1969-12-31T23:59:59.500000Z",
+    ]
