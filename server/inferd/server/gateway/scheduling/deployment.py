@@ -134,7 +134,7 @@ class Deployment:
 
     def dispatch(self) -> None:
         """Give every free instance what is due, held or not."""
-        self._hold.end()
+        self._hold.until = 0.0
         if self._queue.size:
             self._dispatch()
         if self._background.queue.size and not self._queue.size:

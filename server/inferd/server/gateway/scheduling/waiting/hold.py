@@ -24,7 +24,7 @@ class Hold:
     def __init__(self, *, delays: bool = False) -> None:
         """With `delays` requests wait for company anyway: none is held when it comes."""
         self.until = 0.0
-        """0.0 while nothing is held."""
+        """0.0 while nothing is held; whoever lets it go sets it."""
         self.round = inf
         """Seconds that the last ordinary batch took; finite wherever company is expected."""
         self.company = False
@@ -67,7 +67,3 @@ class Hold:
     def begin(self, now: float, took: float) -> None:
         """Hold the next batch, for a share of the `took` seconds of another one."""
         self.until = now + PATIENCE * took
-
-    def end(self) -> None:
-        """Nothing is held any more."""
-        self.until = 0.0
