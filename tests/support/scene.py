@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -64,10 +65,17 @@ class Scene:
         self.deployment.dispatch()
         return instance, worker
 
-    def send(self, on: Lane, rows: int = 1, deadline: float = inf) -> Recorded:
-        """A request that arrives now."""
+    def send(
+        self,
+        on: Lane,
+        rows: int = 1,
+        deadline: float = inf,
+        *,
+        ask: Callable[[], bool] | None = None,
+    ) -> Recorded:
+        """A request that arrives now; `ask` is what the door says if it is asked to tell of a lull."""
         pending = Recorded(on, rows, arrived=self.clock.now, deadline=deadline)
-        self.deployment.submit(pending)
+        self.deployment.submit(pending, ask)
         return pending
 
     def conclude(self, instance: Instance, *, busy: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +15,7 @@ from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
 from inferd.server.gateway.scheduling.dispatcher import Dispatcher
 from inferd.server.gateway.scheduling.instance import Instance
 from inferd.server.gateway.scheduling.statistics import Statistics
+from inferd.server.gateway.scheduling.waiting.lull import Lull
 from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED
 from inferd.wire.errors import InvalidRequest, OutputInvalid, ServingError
 from inferd.wire.signature import Signature
@@ -61,6 +64,23 @@ class Scene:
     def answer(self) -> None:
         """The worker's next answer is read."""
         self.dispatcher._serve(self.deployment, self.instance)
+
+    def read_a_crowd(self, took: float) -> None:
+        """The calling thread is the door's from now on; the last batch had two and took so long."""
+        for _ in range(3):
+            self.send()
+        self.answer()
+        self.clock.now += took
+        self.answer()
+        self.dispatcher.lull.read_here()
+        self.dispatcher.lull.idle = False
+
+    def woken(self) -> bool:
+        """Whether the dispatcher's thread was woken since this was asked last."""
+        try:
+            return os.eventfd_read(self.dispatcher._wake) > 0
+        except BlockingIOError:
+            return False
 
 
 @pytest.fixture
@@ -119,6 +139,111 @@ def test_what_comes_to_an_empty_queue_is_held_no_longer(scene: Scene) -> None:
     scene.clock.now += 0.006
     scene.dispatcher._ring()
     assert scene.instance.outstanding == 1
+
+
+def test_a_burst_goes_together_when_the_door_has_read_it(scene: Scene) -> None:
+    """Its first request is held though the worker is free, and wakes no thread for that."""
+    scene.read_a_crowd(took=0.010)
+    scene.send()  # sets the alarm that asks after callers, as one does from time to time
+    scene.dispatcher.lull.reached()
+    scene.clock.now += 0.004
+    scene.answer()
+    scene.woken()
+    scene.send()
+    assert scene.instance.outstanding == 0
+    assert scene.dispatcher.lull.wanted
+    scene.send()
+    scene.send()
+    scene.dispatcher.lull.reached()
+    assert not scene.dispatcher.lull.wanted
+    scene.answer()
+    assert not scene.woken()
+    assert scene.worker.batches == [1, 2, 1, 3]
+
+
+def test_a_door_that_is_stuck_holds_a_quick_batch_until_callers_are_asked_after(
+    scene: Scene,
+) -> None:
+    """The alarm for the oldest request that is not answered lets it go."""
+    scene.read_a_crowd(took=0.010)
+    scene.send()
+    assert 0 < (scene.dispatcher._timeout() or 0) <= UNANSWERED
+    scene.clock.now += UNANSWERED
+    scene.dispatcher._ring()
+    assert scene.instance.outstanding == 1
+
+
+def test_a_door_that_is_stuck_holds_a_slow_batch_for_half_of_the_last_one(scene: Scene) -> None:
+    """Where no caller is remembered to be asked after, the alarm is set for it, and told."""
+    scene.read_a_crowd(took=0.100)
+    scene.woken()
+    scene.send()
+    assert scene.instance.outstanding == 0
+    assert scene.dispatcher._timeout() == pytest.approx(0.050)
+    assert scene.woken()
+    scene.clock.now += 0.051
+    scene.dispatcher._ring()
+    assert scene.instance.outstanding == 1
+
+
+def test_only_the_thread_that_reads_waits_for_itself(scene: Scene) -> None:
+    """Another door's request goes at once: the one that reads might go to sleep just now."""
+    scene.read_a_crowd(took=0.010)
+    other = threading.Thread(target=scene.send)
+    other.start()
+    other.join()
+    assert scene.instance.outstanding == 1
+    assert not scene.dispatcher.lull.wanted
+
+
+def test_nobody_is_held_before_a_door_has_said_that_it_reads() -> None:
+    """Behind a door that does not know what has arrived, no lull would come."""
+    lull = Lull(lambda: None)
+    assert not lull.ask()
+    assert not lull.wanted
+    lull.read_here()
+    assert lull.ask()
+    assert lull.wanted
+
+
+def test_a_lone_caller_costs_no_look(scene: Scene) -> None:
+    """It goes at once, and the door is not asked for anything, once two batches had one request."""
+    scene.read_a_crowd(took=0.010)
+    for _ in range(2):
+        scene.send()
+        scene.dispatcher.lull.reached()
+        scene.answer()
+    scene.send()
+    assert scene.instance.outstanding == 1
+    assert not scene.dispatcher.lull.wanted
+
+
+def test_what_is_held_is_drained_when_the_door_has_read_all(scene: Scene) -> None:
+    """A deployment that takes no more requests closes after the one that waits."""
+    closed: list[int] = []
+    scene.dispatcher._drained = closed.append
+    scene.read_a_crowd(took=0.010)
+    pending = scene.send()
+    scene.dispatcher.drain(scene.deployment)
+    assert closed == []
+    scene.dispatcher.lull.reached()
+    scene.answer()
+    assert pending.answer
+    assert closed == [1]
+
+
+def test_a_held_request_whose_caller_leaves_lets_the_deployment_close(scene: Scene) -> None:
+    """Nothing waits any more, and the lull that comes later finds nothing to do."""
+    closed: list[int] = []
+    scene.dispatcher._drained = closed.append
+    scene.read_a_crowd(took=0.100)
+    pending = scene.send()
+    scene.dispatcher.drain(scene.deployment)
+    assert pending.on_cancel
+    pending.on_cancel()
+    assert closed == [1]
+    scene.dispatcher.lull.reached()
+    assert scene.worker.batches == [1, 2]
 
 
 def test_callers_are_asked_after_once_they_have_waited(scene: Scene) -> None:

@@ -11,10 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from inferd.server.gateway.rpc.aio.door import AioDoor
+from inferd.server.gateway.rpc.call import Unary, UnaryCall
 from inferd.server.gateway.rpc.completion_queue import core
 from inferd.server.gateway.rpc.completion_queue.door import CompletionQueueDoor
 from inferd.server.gateway.rpc.door import Door, make_door
 from inferd.server.gateway.rpc.faults import DoorError
+from inferd.server.gateway.scheduling.waiting.lull import Lull
 
 _CORE = "inferd.server.gateway.rpc.completion_queue.core"
 
@@ -103,3 +105,27 @@ def test_a_port_can_be_shared(choice: str) -> None:
         door.start()
         door.drain(10)
         door.close()
+
+
+def test_the_door_tells_when_it_has_read_all_whom_its_own_thread_asked_for() -> None:
+    """A call that is answered only then is answered."""
+    waits: list[UnaryCall] = []
+
+    def reached() -> None:
+        waits.pop().reply(b"read")
+
+    lull = Lull(reached)
+
+    def handle(call: UnaryCall) -> None:
+        waits.append(call)
+        assert lull.ask()
+
+    methods = {"/a/b": Unary(handle)}
+    door = make_door("completion_queue", methods, max_message_bytes=1 << 20, lull=lull)
+    address = door.bind("127.0.0.1:0")
+    door.start()
+    with grpc.insecure_channel(address) as channel:
+        call = channel.unary_unary("/a/b", None, None)
+        assert call(b"", timeout=10) == b"read"
+    door.drain(10)
+    door.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 
 from inferd.core.link.messages import OutputOverflow, VersionLoad
 from inferd.core.link.sockets import PeerGone
@@ -14,12 +13,10 @@ from inferd.server.gateway.scheduling.pending import Pending, unsettled
 from inferd.server.gateway.scheduling.queue import Batch, Queue
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.server.gateway.scheduling.tally import Tally, share
+from inferd.server.gateway.scheduling.waiting.hold import Hold
 from inferd.server.gateway.scheduling.waiting.leaving import leaving
 from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED, Unanswered
 from inferd.wire.errors import ArenaFull, DeadlineExceeded, ServingError
-
-PATIENCE = 0.5
-"""Of the last batch's time, there and back: so long may the next one be held at most."""
 
 
 class Superseded(Exception):
@@ -46,11 +43,10 @@ class Deployment:
         self.statistics = statistics
         self.instances: list[Instance] = []
         self.draining = False
-        self._round = inf
-        self._held_until = 0.0
         self._crowded = False
         self._unanswered = Unanswered()
         self._delays = info.max_queue_delay > 0
+        self._hold = Hold(delays=self._delays)
         # On a device of its own, batches in messages of their own overlap copying and computing.
         self._steps = all(each.device == "cpu" for each in info.instances)
         self._now = now
@@ -76,12 +72,12 @@ class Deployment:
     @property
     def quick(self) -> bool:
         """Whether a batch is there and back sooner than it is worth asking after its callers."""
-        return self._round < UNANSWERED
+        return self._hold.round < UNANSWERED
 
     @property
     def held(self) -> bool:
         """Whether the next batch is held."""
-        return self._held_until > 0.0
+        return self._hold.until > 0.0
 
     @property
     def idle(self) -> bool:
@@ -98,9 +94,10 @@ class Deployment:
         held = (waiting.size + background.size, max(0.0, age), in_flight)
         return VersionLoad(self.info.model, self.info.version, *held)
 
-    def submit(self, pending: Pending) -> float:
+    def submit(self, pending: Pending, ask: Callable[[], bool] | None = None) -> float:
         """Queue a request and start it if an instance is free.
 
+        It may be held for others first, where `ask` has the door call `dispatch` (`Hold.awaits`).
         Returns when it is to be looked after, if nothing happens before, in monotonic seconds.
         Raises `QueueFull`, `ModelNotReady` while no instance lives, and `Superseded`.
         """
@@ -112,10 +109,15 @@ class Deployment:
         event = pending.deadline
         if self.quick:
             event = min(event, self._unanswered.add(pending))
-        if not self._held_until or self._queue.full:
+        hold = self._hold
+        if not hold.until or self._queue.full or pending.arrived >= hold.until:
             for instance in self.instances:
                 if instance.free or self._may_lie_ready(instance):
-                    self.dispatch()
+                    if hold.company and hold.awaits(pending, self._queue, self.instances, ask):
+                        if not self.quick:  # the alarm of quick ones is set; see `Hold.awaits`
+                            event = min(event, hold.until)
+                    else:
+                        self.dispatch()
                     break
         return min(event, self._queue.next_event(self._looked)) if self._delays else event
 
@@ -126,13 +128,13 @@ class Deployment:
         if not self.instances:
             raise self.info.not_ready()
         self._background.queue.add(pending)
-        if not self._held_until and not self._queue.size:
+        if not self._hold.until and not self._queue.size:
             self._fill()
         return self.next_event()
 
     def dispatch(self) -> None:
         """Give every free instance what is due, held or not."""
-        self._held_until = 0.0
+        self._hold.until = 0.0
         if self._queue.size:
             self._dispatch()
         if self._background.queue.size and not self._queue.size:
@@ -155,9 +157,7 @@ class Deployment:
         for instance in sorted(self.instances, key=lambda each: each.outstanding):
             while self._queue.size and (instance.free or self._may_lie_ready(instance)):
                 batch = self._queue.take(now, full=not instance.free)
-                if batch is None:
-                    break
-                if not self._start(instance, batch):
+                if batch is None or not self._start(instance, batch):
                     break
 
     def _start(self, instance: Instance, batch: Batch) -> bool:
@@ -198,8 +198,8 @@ class Deployment:
         """When `dispatch` has something to do without a new message, in monotonic seconds."""
         # Seen from when it last looked: what has come due since is still to be given away.
         event = self._queue.next_event(self._looked)
-        if self._held_until:  # with nothing waiting, too: what comes next is held as well
-            event = min(event, self._held_until)
+        if self._hold.until:  # with nothing waiting, too: what comes next is held as well
+            event = min(event, self._hold.until)
         return min(event, self._background.next_event(), self._unanswered.next_event())
 
     def unanswered(self) -> list[Pending]:
@@ -264,11 +264,11 @@ class Deployment:
         if batch.lane.background:
             self._background.concluded(batch, now, outcome.durations)
         else:
-            self._round = took
+            self._hold.concluded(batch.pieces, took)
             self._background.pace.ordinary(now, took)
         # A lone caller's next request would gain nothing by it.
         if busy and (batch.rows > 1 or self._queue.size) and not self._queue.full:
-            self._held_until = now + PATIENCE * took
+            self._hold.begin(now, took)
         else:
             self.dispatch()
 
@@ -292,8 +292,7 @@ class Deployment:
 
     def overflowed(self, instance: Instance, message: OutputOverflow) -> None:
         """Find room for outputs larger than expected."""
-        failed = instance.grant(message)
-        if failed is not None:
+        if (failed := instance.grant(message)) is not None:
             self.abandon(instance, failed)
 
     def lost(self, instance: Instance) -> None:

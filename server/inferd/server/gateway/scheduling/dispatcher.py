@@ -62,6 +62,7 @@ class Dispatcher:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._alarm = inf
         self.lull = Lull(self._release)
+        self._ask = self.lull.ask
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="links", daemon=True)
 
@@ -100,7 +101,7 @@ class Dispatcher:
         with self.lock:
             if not deployment.quick:
                 pending.watch(partial(self.cancel, deployment, pending))
-            event = deployment.submit(pending)
+            event = deployment.submit(pending, self._ask)
             if event < self._alarm:
                 self._alarm = event
                 os.eventfd_write(self._wake, 1)

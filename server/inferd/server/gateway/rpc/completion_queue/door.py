@@ -114,6 +114,7 @@ class CompletionQueueDoor:
 
     def _run(self) -> None:
         poll, lull = self._queue.poll, self._lull
+        lull.read_here()
         over = cygrpc.CompletionType.queue_shutdown
         nothing = cygrpc.CompletionType.queue_timeout
         while True:

@@ -45,8 +45,8 @@ class SequencedDeployment(Deployment):
         self._queue = self._pinned
         self._delays = True  # so that `submit` tells when a sequence will have been idle
 
-    def submit(self, pending: Pending) -> float:
-        """Queue a request. Raises as `Deployment.submit` does, and what `Sequences.admit` raises."""
+    def submit(self, pending: Pending, ask: Callable[[], bool] | None = None) -> float:
+        """Queue a request, never held. Raises as `Deployment.submit` does, and what `Sequences.admit` raises."""
         lane = pending.lane
         if self.draining:
             raise Superseded
