@@ -121,7 +121,7 @@ def noted() -> tuple[Observation, ObservedBatch]:
     seen.model, seen.version, seen.request_id = "modèl", "3", "é" * 200
     seen.rows, seen.entered, seen.taken = 2, 1.5, 2.0
     batch: Any = SimpleNamespace(rows=2, step=0, pieces=[], taken=2.0)
-    executed = ObservedBatch(batch, [seen], 1, "cuda:0", "7-1")
+    executed = ObservedBatch(batch, [seen], 1, "cuda:0", "7-1", requests=1)
     executed.completed(3.0, (10, 20, 30), (2_100_000_000, 2_200_000_000, 2_300_000_000))
     seen.end()
     seen.ended = 4.0
