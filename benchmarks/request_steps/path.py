@@ -115,19 +115,19 @@ class RequestPath:
         arranged = [plan.arrange(buffers) for plan, buffers, _, _ in recognised]
         watch.lap("check sizes and values")
         self._deployment.watch = watch
+        if self._batch > 1:
+            self._deployment.hold()
         for call, (plan, _, arrived, deadline), (buffers, nbytes) in zip(
             calls, recognised, arranged, strict=True
         ):
             request = InferRequest(plan.lane, plan, buffers, nbytes, arrived, deadline, "", call)
             self._dispatcher.submit(self._deployment, request)
-        # The first pass alone takes two rounds: nothing was held for it.
-        while not self._deployment.idle:
-            if self._deployment.held:
-                self._dispatcher.lull.reached()  # as the door tells when it has read all
-            self._work(watch)
-            self._dispatcher._serve(self._deployment, self._instance)  # noqa: SLF001 - what its thread does
-            self._deployment.unanswered()  # and this when it looks after callers
-            watch.lap("count it and free the slot")
+        if self._deployment.held:
+            self._dispatcher.lull.reached()  # as the door tells when it has read all
+        self._work(watch)
+        self._dispatcher._serve(self._deployment, self._instance)  # noqa: SLF001 - what its thread does
+        self._deployment.unanswered()  # and this when it looks after callers
+        watch.lap("count it and free the slot")
         assert all(len(call.answer) > self._row_nbytes for call in calls)
 
     def _recognise(self, call: Call) -> tuple[Plan, Sequence[Buffer], float, float]:
@@ -172,6 +172,10 @@ class _Steps(Deployment):
     """A deployment that tells the watch where one step ends and the next begins."""
 
     watch: Watch
+
+    def hold(self) -> None:
+        """What is submitted now goes together: requests of a burst are held, however long a pass takes."""
+        self._hold.until = inf
 
     def dispatch(self) -> None:
         """A request that was submitted goes on; after a batch there is nothing to do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import math
 from random import Random
 
 import pytest
@@ -28,16 +28,37 @@ def test_a_gap_is_as_long_as_draws_in_vain_would_be(
     share: float, chance: float, steps: int
 ) -> None:
     """As many steps as it takes until one has been drawn with that chance: 1 - (1 - share)**steps."""
-    assert next(gaps(share, lambda: chance)) == steps
+    assert gaps(share, lambda: chance)() == steps
 
 
 def test_the_share_comes_out() -> None:
     """Over many, and about as unevenly as single draws: an even spread would follow a caller's rhythm."""
-    drawn = list(islice(gaps(0.01, Random(7).random), 20_000))
+    gap = gaps(0.01, Random(7).random)
+    drawn = [gap() for _ in range(20_000)]
     assert sum(drawn) / len(drawn) == pytest.approx(100, rel=0.03)
     assert sum(each <= 69 for each in drawn) / len(drawn) == pytest.approx(0.5, abs=0.02)
 
 
-def test_none_is_none() -> None:
-    """A share of 0 samples nothing that comes in a lifetime."""
-    assert next(gaps(0.0)) > 1e18
+@pytest.mark.parametrize("share", [0.0, 5e-324, 1e-17])
+def test_next_to_none_is_next_to_none(share: float) -> None:
+    """A share of 0 samples nothing that comes in a lifetime, and the least above it hardly more."""
+    assert gaps(share, lambda: 0.5)() > 1e16
+
+
+def test_a_small_share_is_exact() -> None:
+    """Where 1 - share is a rounded number, too."""
+    assert gaps(1e-15, lambda: 0.5)() == pytest.approx(math.log(2) * 1e15)
+
+
+def test_several_threads_may_ask_at_once() -> None:
+    """While one is about to have its answer, another has its own."""
+    answers = list[int]()
+
+    def chance() -> float:
+        if not answers:
+            answers.append(0)
+            answers[0] = gap()  # as another thread would, in the middle of it
+        return 0.0
+
+    gap = gaps(0.5, chance)
+    assert (gap(), answers) == (1, [1])

@@ -109,6 +109,15 @@ def test_a_line_tells_what_happened_and_nothing_secret() -> None:
     }
 
 
+def test_the_first_of_two_traces_is_told() -> None:
+    """As it is the first that decides whether the request is traced."""
+    scene, call = Scene(), _Call()
+    call.metadata = (*call.metadata, ("traceparent", f"00-{'1' * 32}-{'1' * 16}-01"))
+    unary_logged(lambda each: each.reply(b""), scene.log)(call)
+    (line,) = scene.lines()
+    assert line["trace_id"] == TRACE
+
+
 def test_without_a_log_nothing_is_between() -> None:
     """Off, the dataplane's own function is what the door calls."""
 

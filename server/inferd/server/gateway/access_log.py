@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from time import monotonic, time
 from urllib.parse import unquote
 
@@ -60,22 +60,18 @@ class Entry:
     """In seconds since the epoch."""
     error: ServingError | None = None
     span_id: str | None = None
-    unread: tuple[bytes, Headers] | None = field(default=None, repr=False)
-    """A serialised request and what came beside it, still to be looked into."""
+    unread: bytes | None = field(default=None, repr=False)
+    """A serialised request that is still to be looked into."""
 
     def traced(self, trace_id: str, span_id: str) -> None:
         """The server traces it, under these ids in hex."""
         self.trace_id, self.span_id = trace_id, span_id
 
     def read(self) -> None:
-        """Look for model, version and ids in what has not been looked into."""
-        if self.unread is None:
-            return
-        payload, headers = self.unread
-        self.unread = None
-        self.model, self.version, self.request_id = named_in(payload)
-        if self.trace_id is None:
-            self.trace_id = trace_id_of(dict(headers).get("traceparent"))
+        """Look for model, version and id in what has not been looked into."""
+        if (payload := self.unread) is not None:
+            self.unread = None
+            self.model, self.version, self.request_id = named_in(payload)
 
 
 class AccessLog:
@@ -86,9 +82,9 @@ class AccessLog:
     ) -> None:
         """`share`, more than 0 and at most 1, is how many are logged; `table` knows versions."""
         self._table = table
-        self._gaps = partial(gaps, share, chance)
-        self._draws = self.gaps()
-        self._until_next = next(self._draws)
+        self.gap = gaps(share, chance)
+        """From one request that is logged to the next, for who counts itself."""
+        self._until_next = self.gap()
         # Whoever asks for it wants it, whatever else is silenced.
         logging.getLogger(_LOGGER).setLevel(logging.INFO)
         self._told = 0
@@ -101,16 +97,12 @@ class AccessLog:
         )
         self._thread.start()
 
-    def gaps(self) -> Iterator[int]:
-        """From each request that is logged to the next, for who counts itself."""
-        return self._gaps()
-
     def samples(self) -> bool:
         """Whether the next request is logged."""
         self._until_next -= 1
-        if self._until_next > 0:  # two threads that count at once may miss a step, not the end
+        if self._until_next > 0:  # two threads at once may miss a step, or take one end for two
             return False
-        self._until_next = next(self._draws)
+        self._until_next = self.gap()
         return True
 
     def begin(
@@ -121,8 +113,10 @@ class AccessLog:
         metadata: Headers,
     ) -> Entry:
         """The entry of a gRPC request that has just come with a serialised ModelInferRequest."""
-        entry = Entry("grpc", method, "", "", "", len(payload), peer, None, monotonic())
-        entry.unread = payload, metadata
+        trace = next((each[1] for each in metadata if each[0] == "traceparent"), None)
+        trace_id = None if trace is None else trace_id_of(trace)
+        entry = Entry("grpc", method, "", "", "", len(payload), peer, trace_id, monotonic())
+        entry.unread = payload
         if len(payload) > _MOST_KEPT:
             entry.read()
         return entry

@@ -23,8 +23,8 @@ def unary_logged(infer: Infer, log: AccessLog | None) -> Callable[[UnaryCall], N
     if log is None:
         return infer
 
-    gaps = log.gaps()
-    until_next = next(gaps)
+    gap = log.gap
+    until_next = gap()
 
     def handle(call: UnaryCall) -> None:
         # Each request comes through here, on the door's one thread: counted without another call.
@@ -33,7 +33,7 @@ def unary_logged(infer: Infer, log: AccessLog | None) -> Callable[[UnaryCall], N
         if until_next:
             infer(call)
             return
-        until_next = next(gaps)
+        until_next = gap()
         entry = log.begin("ModelInfer", call.payload, call.peer(), call.metadata)
         _attend(infer, _LoggedCall(call, entry, log))
 

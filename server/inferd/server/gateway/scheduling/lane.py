@@ -15,7 +15,7 @@ from inferd.wire.signature import TensorSpec, byte_size
 
 if TYPE_CHECKING:
     from inferd.server.gateway.scheduling.observation.request import Observation
-    from inferd.server.gateway.scheduling.pending import Pending
+    from inferd.server.gateway.scheduling.pending import Piece
 
 _STRETCH_NS = 8_000_000
 """So long may the executions last that are asked for at once: nobody else gets a turn meanwhile."""
@@ -79,7 +79,7 @@ class Lane:
         self.asked: SequenceAsk | None = None
         self.sequence: Step | None = None
         """Set for the one request of a lane that belongs to a sequence."""
-        self.observed: dict[Pending, Observation] = {}
+        self.observed: dict[Piece, Observation] = {}
         """Requests that are traced or billed, from before they are queued until they are over."""
 
     @property

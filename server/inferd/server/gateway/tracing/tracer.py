@@ -46,8 +46,8 @@ class Tracer:
     ) -> None:
         """Traced is `share` of the requests that come without a context; `put` must not block."""
         self.put = put
-        self._gaps = gaps(share, chance)
-        self._until_next = next(self._gaps)
+        self._gap = gaps(share, chance)
+        self._until_next = self._gap()
 
     def decide(self, headers: Headers) -> Trace | None:
         """The trace of a request that came with these; None for one that is not traced."""
@@ -60,9 +60,9 @@ class Tracer:
                     break
                 return self._trace(parent) if parent.trace_flags.sampled else None
         self._until_next -= 1
-        if self._until_next > 0:  # two doors that count at once may miss a step, not the end
+        if self._until_next > 0:  # two doors at once may miss a step, or take one end for two
             return None
-        self._until_next = next(self._gaps)
+        self._until_next = self._gap()
         return self._trace(None)
 
     def span_of_batch(self, first: Trace) -> BatchSpan:

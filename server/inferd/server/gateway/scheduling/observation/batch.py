@@ -9,13 +9,13 @@ from inferd.server.gateway.scheduling.observation.request import (
     Durations,
     Observation,
 )
-from inferd.server.gateway.scheduling.pending import Part
+from inferd.server.gateway.scheduling.pending import Part, Piece
 from inferd.server.gateway.scheduling.queue import Batch
 from inferd.wire.errors import ServingError
 
 
 class ObservedBatch:
-    """A batch with observed requests in it. `links` are those that are traced, in the order of their arrival.
+    """A batch with observed requests in it. `links` are those that are traced, in the batch's order.
 
     `span` is None where none of them is. `began` is when its steps did, where the worker said it.
     """
@@ -95,16 +95,10 @@ class ObservedBatch:
 
 def observe(batch: Batch, instance: int, device: str, name: str) -> ObservedBatch | None:
     """The batch, if any of its requests is observed; asked only where its lane has such requests."""
-    pieces = batch.pieces
-    # Copied in one step: requests come and go meanwhile. They are few, other than the pieces.
-    observed = list(batch.lane.observed.items())
-    if Part in map(type, pieces):
-        requests = {piece.pending for piece in pieces}
-        count = len(requests)
-        members = [seen for pending, seen in observed if pending in requests]
-    else:  # each is its own piece
-        count = len(pieces)
-        members = [seen for pending, seen in observed if pending in pieces]
+    requests: Sequence[Piece] = batch.pieces
+    if Part in map(type, requests):  # else each request is its own piece
+        requests = list(dict.fromkeys([piece.pending for piece in requests]))
+    members = list(filter(None, map(batch.lane.observed.get, requests)))
     if not members:
         return None
-    return ObservedBatch(batch, members, instance, device, name, requests=count)
+    return ObservedBatch(batch, members, instance, device, name, requests=len(requests))

@@ -8,6 +8,7 @@ from math import inf
 from inferd.server.gateway.scheduling.instance import Instance
 from inferd.server.gateway.scheduling.pending import Pending, Piece
 from inferd.server.gateway.scheduling.queue import Queue
+from inferd.server.gateway.scheduling.waiting.unanswered import UNANSWERED
 
 PATIENCE = 0.5
 """Of a batch's time, there and back: so long may the next one be held at most."""
@@ -54,14 +55,14 @@ class Hold:
         requests are spread; nor where something is held already: then its time is up. And it is safe
         only where `ask` says that the door's own thread submits it: that will look up when all is
         read, a bound that costs nothing. The dispatcher's alarm is another one. Of quick batches it
-        rings for who waits for `UNANSWERED` seconds, and is not to be set for `until` as well: to
+        rings for who waits for `UNANSWERED` seconds, the most that is waited here, and is not to be set for `until` as well: to
         wake its thread for each burst would cost what holding saves.
         """
         if ask is None or self.until or queue.full or sum([each.free for each in instances]) != 1:
             return False
         if not ask():
             return False
-        self.begin(pending.arrived, self.round)
+        self.until = pending.arrived + min(PATIENCE * self.round, UNANSWERED)
         return True
 
     def begin(self, now: float, took: float) -> None:
