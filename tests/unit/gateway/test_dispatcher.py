@@ -175,13 +175,13 @@ def test_a_door_that_is_stuck_holds_a_quick_batch_until_callers_are_asked_after(
 
 def test_a_door_that_is_stuck_holds_a_slow_batch_for_half_of_the_last_one(scene: Scene) -> None:
     """Where no caller is remembered to be asked after, the alarm is set for it, and told."""
-    scene.read_a_crowd(took=0.100)
+    scene.read_a_crowd(took=0.030)
     scene.woken()
     scene.send()
     assert scene.instance.outstanding == 0
-    assert scene.dispatcher._timeout() == pytest.approx(0.050)
+    assert scene.dispatcher._timeout() == pytest.approx(0.015)
     assert scene.woken()
-    scene.clock.now += 0.051
+    scene.clock.now += 0.016
     scene.dispatcher._ring()
     assert scene.instance.outstanding == 1
 
