@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from math import inf
 from typing import Any
 
@@ -116,6 +117,18 @@ def test_the_first_of_two_traces_is_told() -> None:
     unary_logged(lambda each: each.reply(b""), scene.log)(call)
     (line,) = scene.lines()
     assert line["trace_id"] == TRACE
+
+
+@pytest.mark.parametrize("nbytes", [0, 5000])
+def test_no_header_waits_with_a_line(nbytes: int) -> None:
+    """A line may wait for long; only its trace is kept of what has credentials in it."""
+    scene, call = Scene(), _Call()
+    payload = ModelInferRequest(model_name="m", raw_input_contents=[bytes(nbytes)])
+    entry = scene.log.begin("M", payload.SerializeToString(), call.peer(), call.metadata)
+    assert "SECRET" not in str(asdict(entry))
+    assert entry.trace_id == TRACE
+    assert (entry.unread is None) == (nbytes > 4096)
+    scene.lines()
 
 
 def test_without_a_log_nothing_is_between() -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf
-
-import pytest
 
 from inferd.server.gateway.scheduling.background import pace as pacing
 from inferd.server.gateway.scheduling.background.pace import Pace
@@ -18,15 +15,6 @@ from inferd.wire.signature import Axis, TensorSpec
 from inferd.wire.tensors import encode_bytes
 from support.requests import Recorded, lane
 from support.scene import Scene
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    """A deployment without workers."""
-    made = Scene()
-    yield made
-    for instance in made.deployment.instances:
-        instance.close()
 
 
 def taken(batch: Batch | None) -> list[tuple[object, int, int]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from inferd.server.gateway.scheduling.instance import Instance
@@ -25,15 +23,6 @@ class Door:
         """It will tell."""
         self.asked += 1
         return True
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    """A deployment without workers."""
-    made = Scene()
-    yield made
-    for instance in made.deployment.instances:
-        instance.close()
 
 
 @pytest.fixture

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from support.requests import lane
 from support.scene import Scene
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    """A deployment without workers."""
-    made = Scene()
-    yield made
-    for instance in made.deployment.instances:
-        instance.close()
 
 
 def test_a_full_batch_lies_ready_at_a_busy_worker(scene: Scene) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf
 
 import pytest
@@ -21,15 +20,6 @@ from inferd.wire.errors import (
 )
 from support.requests import lane
 from support.scene import Scene
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    """A deployment without workers."""
-    made = Scene()
-    yield made
-    for instance in made.deployment.instances:
-        instance.close()
 
 
 def test_without_a_worker_nothing_is_queued(scene: Scene) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any, NoReturn
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from structlog.testing import capture_logs
 
 from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
+from inferd.server.gateway.scheduling.observation.batch import observe
 from inferd.server.gateway.scheduling.observation.request import Observation
+from inferd.server.gateway.scheduling.queue import Batch
 from inferd.server.gateway.scheduling.statistics import Statistics
 from inferd.server.gateway.tracing.exporters import Exporter
 from inferd.server.gateway.tracing.tracer import Tracer
@@ -76,6 +79,28 @@ def test_the_last_answered_request_is_the_exemplar() -> None:
     failed.end(QueueFull("full"))
     assert statistics.exemplar == exemplar
     assert over == [seen, failed]
+
+
+class OnlyAsked(dict[Any, Any]):
+    """Answers for single keys alone."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("looked through")
+
+    items = keys = values = __iter__
+
+
+def test_a_batch_asks_for_its_own_requests_alone() -> None:
+    """However many others are observed; its links are in its order."""
+    on, tracer = lane(), Tracer(1.0, lambda over: None)
+    pieces = [Recorded(on) for _ in range(3)]
+    found = {each: observation(tracer) for each in (pieces[2], Recorded(on), pieces[0])}
+    on.observed = OnlyAsked(found)
+    batch = observe(Batch(on, [*pieces], 3, 1.0), 0, "cpu", "1-1")
+    assert batch is not None
+    assert batch.links == [found[pieces[0]].trace, found[pieces[2]].trace]
+    assert batch.requests == 3
+    assert observe(Batch(on, [pieces[1]], 1, 1.0), 0, "cpu", "1-2") is None
 
 
 def test_a_request_is_over_once() -> None:

@@ -33,12 +33,8 @@ _MOST_KEPT = 4096
 """Bytes of a request that may wait to be read with its line; a longer one is read at once."""
 
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_PEER = re.compile(r"(?:ipv[46]:)?\[?([0-9a-fA-F.:]+?)\]?:(\d+)")
-
-
-Headers = Iterable[tuple[str | bytes, str | bytes]]
-
 _log = get_logger(_LOGGER)
+_PEER = re.compile(r"(?:ipv[46]:)?\[?([0-9a-fA-F.:]+?)\]?:(\d+)")
 
 
 @dataclass(slots=True)
@@ -110,7 +106,7 @@ class AccessLog:
         method: str,
         payload: bytes,
         peer: str,
-        metadata: Headers,
+        metadata: Iterable[tuple[str | bytes, str | bytes]],
     ) -> Entry:
         """The entry of a gRPC request that has just come with a serialised ModelInferRequest."""
         trace = next((each[1] for each in metadata if each[0] == "traceparent"), None)

@@ -55,8 +55,8 @@ class Hold:
         requests are spread; nor where something is held already: then its time is up. And it is safe
         only where `ask` says that the door's own thread submits it: that will look up when all is
         read, a bound that costs nothing. The dispatcher's alarm is another one. Of quick batches it
-        rings for who waits for `UNANSWERED` seconds, the most that is waited here, and is not to be set for `until` as well: to
-        wake its thread for each burst would cost what holding saves.
+        rings for who waits for `UNANSWERED` seconds, the most that is waited here, and is not to be
+        set for `until` as well: to wake its thread for each burst would cost what holding saves.
         """
         if ask is None or self.until or queue.full or sum([each.free for each in instances]) != 1:
             return False
