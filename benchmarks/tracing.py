@@ -98,7 +98,7 @@ class Path:
         message: Any = self._worker.receive_with_fds()[0]
         if isinstance(message, OpenArena):
             message = self._worker.receive_with_fds()[0]
-        began = (1, 2, 3) if message.traceparent else None
+        began = (1, 2, 3) if message.trace else None
         self._worker.send(BatchDone(message.batch, message.inputs, 1, 1, 1, began))
         self.dataplane._dispatcher._serve(self._deployment, self._instance)  # noqa: SLF001  # what its thread does
         assert call.answer

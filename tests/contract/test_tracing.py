@@ -53,7 +53,7 @@ def test_a_request_is_one_trace(traced: Traced, collector: Collector) -> None:
     assert batch.attributes == part.attributes
     assert batch.attributes["inferd.batch.rows"] == 2
     assert batch.attributes["inferd.device"] == "cpu"
-    assert worker.traceparents == [f"00-{batch.trace}-{batch.id}-01"]
+    assert worker.traces == [bytes.fromhex(batch.trace + batch.id)]
     assert len({each.id for each in collector.spans}) == len(collector.spans) == 9
     assert {each.trace for each in collector.spans} == {root.trace}
 
@@ -75,7 +75,7 @@ def test_the_caller_decides_where_it_says(
     assert set(told) == {"sampled"} | others
     assert (told["sampled"].trace, told["sampled"].parent) == (TRACE, CALLER)
     assert all(not told[name].parent and told[name].trace != TRACE for name in others)
-    heard = [each is not None for each in worker.traceparents]
+    heard = [each is not None for each in worker.traces]
     assert heard == [True, False, *[bool(share)] * 3]
 
 
@@ -115,7 +115,7 @@ def test_a_batch_links_all_its_traced_requests(traced: Traced, collector: Collec
             "compute",
             "copy out",
         ]
-    assert worker.traceparents == [None, f"00-{batch.trace}-{batch.id}-01"]
+    assert worker.traces == [None, bytes.fromhex(batch.trace + batch.id)]
 
 
 def test_a_request_in_parts_has_a_span_for_each_batch(traced: Traced, collector: Collector) -> None:

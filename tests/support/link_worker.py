@@ -70,7 +70,7 @@ class LinkWorker:
         self.dropped: list[int] = []
         """Sequences that it was told of and told to forget."""
         self.times = (1_000, 2_000, 3_000)
-        self.traceparents: list[str | None] = []
+        self.traces: list[bytes | None] = []
         self._function = function
         self._socket: MessageSocket[object, ToLinkedWorker] = MessageSocket(ours, ToLinkedWorker)
         self._arenas: dict[int, ArenaMapping] = {}
@@ -135,7 +135,7 @@ class LinkWorker:
         step = message.step or max(rows, 1)
         self.batches += [min(step, rows - at) for at in range(0, rows, step)] or [0]
         self.steps.append(message.sequence)
-        self.traceparents.append(message.traceparent)
+        self.traces.append(message.trace)
         self._began = perf_counter_ns()
         self.arrived.release()
         self.go.wait()
@@ -159,7 +159,7 @@ class LinkWorker:
             written.append(SlotTensor(each.datatype, each.shape, at, len(each.raw)))
             at += aligned(len(each.raw))
         began = None
-        if self.traceparents[-1] is not None:
+        if self.traces[-1] is not None:
             into, compute, _ = self.times
             began = (self._began, self._began + into, self._began + into + compute)
         self._socket.send(BatchDone(batch, tuple(written), *self.times, began))

@@ -151,7 +151,7 @@ class GatewayEnd:
         output_bytes: int = 1 << 16,
         datatypes: Sequence[str | None] = (),
         parameters: dict[str, ParameterValue] | None = None,
-        traceparent: str | None = None,
+        trace: bytes | None = None,
     ) -> RunBatch:
         """Write the inputs to a slot and order the batch. `datatypes` overrides those of numpy."""
         raws = [None if value is None else _raw(value) for value in inputs]
@@ -178,7 +178,7 @@ class GatewayEnd:
             offset,
             output_bytes,
             parameters,
-            traceparent=traceparent,
+            trace=trace,
         )
         self.socket.send(batch)
         return batch

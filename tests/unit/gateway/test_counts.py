@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from inferd.core.link.messages import (
     AskCounts,
     CountsReport,
+    Exemplar,
     MemoryUsage,
     OtherCounts,
     Spent,
@@ -90,6 +91,14 @@ def test_answers_of_a_generator_that_goes_on_are_told() -> None:
     assert [each.success for each in told.responses] == [Spent(1, 7)]
     assert counting.report() == []
     assert counting.picture.of("m", 1) == counts_of("m", 1, counting.statistics["m", 1])
+
+
+def test_the_last_traced_request_is_told_with_all_digits_of_its_trace() -> None:
+    """As W3C Trace Context writes it: 32 of them, with leading zeros."""
+    statistics = Statistics()
+    assert counts_of("m", 1, statistics).exemplar is None
+    statistics.exemplar = (0xABC, 0.5, 1000.0)
+    assert counts_of("m", 1, statistics).exemplar == Exemplar(f"{'0' * 29}abc", 0.5, 1000.0)
 
 
 def test_a_last_report_is_sent_at_the_end() -> None:

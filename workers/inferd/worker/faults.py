@@ -37,7 +37,8 @@ def model_fault(error: BaseException, model: str) -> Fault:
             f"model '{model}' ran out of memory on this batch; send fewer or smaller rows",
         )
     mark = secrets.token_hex(4)
-    traced = {} if current.traceparent is None else {"traceparent": current.traceparent}
+    traceparent = current.traceparent
+    traced = {} if traceparent is None else {"traceparent": traceparent}
     _log.error("the model failed", model=model, error_id=mark, exc_info=error, **traced)
     return Fault(
         errors.ModelFailed.reason,

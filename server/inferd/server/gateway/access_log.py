@@ -109,8 +109,11 @@ class AccessLog:
         metadata: Iterable[tuple[str | bytes, str | bytes]],
     ) -> Entry:
         """The entry of a gRPC request that has just come with a serialised ModelInferRequest."""
-        trace = next((each[1] for each in metadata if each[0] == "traceparent"), None)
-        trace_id = None if trace is None else trace_id_of(trace)
+        trace_id = None
+        for key, value in metadata:
+            if key == "traceparent":
+                trace_id = trace_id_of(value)
+                break
         entry = Entry("grpc", method, "", "", "", len(payload), peer, trace_id, monotonic())
         entry.unread = payload
         if len(payload) > _MOST_KEPT:

@@ -127,9 +127,16 @@ def counts_of(model: str, version: int, statistics: Statistics) -> VersionCounts
             tuple(statistics.infer_buckets),
             tuple(statistics.output_buckets),
         ),
-        None if statistics.exemplar is None else Exemplar(*statistics.exemplar),
+        _exemplar(statistics),
         _responses(statistics),
     )
+
+
+def _exemplar(statistics: Statistics) -> Exemplar | None:
+    if statistics.exemplar is None:
+        return None
+    trace_id, seconds, epoch = statistics.exemplar
+    return Exemplar(f"{trace_id:032x}", seconds, epoch)
 
 
 def _responses(statistics: Statistics) -> tuple[ResponseCounts, ...]:

@@ -93,31 +93,18 @@ class Dataplane:
         """Close every link. No answer is sent any more."""
         self._dispatcher.stop()
 
-    def infer(self, call: InferCall, seen: Observation | None = None) -> None:
-        """Take a serialised ModelInferRequest and see to it that the call is answered, once.
-
-        One that is a `DecoupledCall` is answered as often as its model likes. `seen` is told what
-        becomes of the request; the call ends it.
-        """
-        while True:
-            try:
-                return self._take(call, seen)
-            except Superseded:
-                # Another deployment took over while this request was admitted: admit it there.
-                continue
-
-    def infer_in_background(self, call: InferCall, seen: Observation | None = None) -> None:
-        """As `infer`, for a request that runs when no other waits; it has its own deadline only."""
-        while True:
-            try:
-                return self._take(call, seen, background=True)
-            except Superseded:
-                continue
-
     def refused(self, call: RefusedCall, model: str, version: str, error: ServingError) -> None:
         """Hear of a call that did not come here: its door answers it with this error."""
 
-    def _take(self, call: InferCall, seen: Observation | None, *, background: bool = False) -> None:
+    def infer(
+        self, call: InferCall, seen: Observation | None = None, *, background: bool = False
+    ) -> None:
+        """Take a serialised ModelInferRequest and see to it that the call is answered, once.
+
+        One that is a `DecoupledCall` is answered as often as its model likes. `seen` is told what
+        becomes of the request; the call ends it. One in the `background` runs when no other waits,
+        and has its own deadline only.
+        """
         arrived = monotonic()
         deployment: Deployment | None = None
         try:
@@ -151,10 +138,12 @@ class Dataplane:
             request = make(lane, plan, tensors, nbytes, arrived, deadline, request_id, call)
             if seen is not None:
                 seen.enter(request, deployment.info, deployment.statistics)
-            if background:
-                self._dispatcher.put_by(deployment, request)
-            else:
-                self._dispatcher.submit(deployment, request)
+            put = self._dispatcher.put_by if background else self._dispatcher.submit
+            put(deployment, request)
+        except Superseded:
+            # Another deployment took over while this request was admitted: admit it there. What a
+            # subclass does to requests has been done.
+            Dataplane.infer(self, call, seen, background=background)
         except ServingError as error:
             self.refusals.count(deployment, arrived, error)
             call.fail(error)

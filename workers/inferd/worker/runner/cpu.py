@@ -42,7 +42,7 @@ class CpuRunner:
             return Failed(batch.batch, model_fault(error, self._name))
         ran = perf_counter_ns()
         execution = CpuExecution(batch.batch, parts, nbytes, (read - started, ran - read))
-        if batch.traceparent is not None:
+        if batch.trace is not None:
             execution.began = (started, read)
         execution.answer = execution.place(memory, batch.output_offset, batch.output_bytes)
         return execution

@@ -48,7 +48,7 @@ class CudaRunner:
 
     def launch(self, memory: SlotMemory, batch: RunBatch) -> CudaExecution | Failed:
         """Queue the batch; returns once the model's operators are queued, not when they are done."""
-        marks = _Marks(perf_counter_ns() if batch.traceparent is not None else 0)
+        marks = _Marks(perf_counter_ns() if batch.trace is not None else 0)
         try:
             inputs = self._bring(memory, batch, marks)
         except Exception as error:

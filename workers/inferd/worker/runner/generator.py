@@ -91,7 +91,7 @@ class Generation:
         self._memory = memory
         self._offset, self._room = batch.output_offset, batch.output_bytes
         self._input_ns, self._infer_ns, self._output_ns = input_ns, 0, 0
-        self._traceparent = batch.traceparent
+        self._trace = batch.trace
         self._computing = perf_counter_ns()
         self._writing = 0
         self._parts: list[Part] = []
@@ -100,7 +100,7 @@ class Generation:
     def finish(self) -> BatchDone | BatchAnswer | OutputOverflow | BatchFailed:
         """Take one step, however long it lasts; what came of it."""
         started = perf_counter_ns()
-        current.traceparent = self._traceparent
+        current.ids = self._trace
         try:
             values = self._step()
             parts, nbytes = laid_out(values)
@@ -165,7 +165,7 @@ class Generation:
 
     def _done(self, outputs: tuple[SlotTensor, ...]) -> BatchDone:
         began = None
-        if self._traceparent is not None:
+        if self._trace is not None:
             copying = self._computing - self._input_ns
             began = (copying, self._computing, self._writing or perf_counter_ns())
         return BatchDone(

@@ -30,7 +30,7 @@ class Steps:
 
         Raises whatever the model raises, and `OutputInvalid` for an answer that does not fit.
         """
-        current.traceparent = batch.traceparent
+        current.ids = batch.trace
         if batch.step:
             return self._in_steps(batch, inputs)
         if batch.sequence is not None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+_TRACE_ID = 16
+"""Bytes; those of the span's id follow."""
+
 
 class Current:
-    """Set before the model runs, for each batch anew: a worker runs one at a time."""
+    """`ids` are set before the model runs, for each batch anew: a worker runs one at a time."""
 
-    __slots__ = ("traceparent",)
+    __slots__ = ("ids",)
 
     def __init__(self) -> None:
-        self.traceparent: str | None = None
+        self.ids: bytes | None = None
+
+    @property
+    def traceparent(self) -> str | None:
+        """The same in words (W3C Trace Context, section 3.2: version, ids, the flag that it is sampled)."""
+        if self.ids is None:
+            return None
+        return f"00-{self.ids[:_TRACE_ID].hex()}-{self.ids[_TRACE_ID:].hex()}-01"
 
 
 current = Current()

@@ -48,7 +48,7 @@ class RunBatch(Message, frozen=True):
 
     `inputs` follow the signature's order, None for an optional one that was left out. The worker
     may write its outputs into `output_bytes` bytes from `output_offset` on, 64-byte aligned each.
-    `traceparent` is the W3C context of a batch that is traced.
+    `trace` are the ids of trace (16 bytes) and span (8) of a batch that is traced.
     """
 
     batch: int
@@ -59,7 +59,7 @@ class RunBatch(Message, frozen=True):
     parameters: dict[str, ParameterValue] | None = None
     step: int = 0
     sequence: SequenceStep | None = None
-    traceparent: str | None = None
+    trace: bytes | None = None
 
 
 class GrantOutput(Message, frozen=True):

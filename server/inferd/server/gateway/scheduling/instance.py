@@ -154,11 +154,11 @@ class Instance:
         self._last += 1
         # Booked before it is sent: if the worker is gone, it is among the lost.
         execution = self._executions[self._last] = Execution(batch, [slot], sum(sizes))
-        traceparent = None
+        trace = None
         if lane.observed:
             seen = observe(batch, self.index, self.device, f"{self.link_number}-{self._last}")
             if seen is not None:
-                execution.observed, traceparent = seen, seen.traceparent
+                execution.observed, trace = seen, seen.trace
         self.link.send(
             RunBatch(
                 self._last,
@@ -169,7 +169,7 @@ class Instance:
                 lane.parameters,
                 batch.step,
                 lane.sequence.told if lane.sequence is not None else None,
-                traceparent,
+                trace,
             )
         )
 

@@ -94,7 +94,7 @@ class Statistics:
     input_buckets: list[int] = field(default_factory=_buckets)
     infer_buckets: list[int] = field(default_factory=_buckets)
     output_buckets: list[int] = field(default_factory=_buckets)
-    exemplar: tuple[str, float, float] | None = None
+    exemplar: tuple[int, float, float] | None = None
     """The last traced request that was answered: trace id, seconds it took, when, since the epoch."""
     responses: list[ResponseStatistics] = field(default_factory=list)
 

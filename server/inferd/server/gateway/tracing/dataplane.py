@@ -26,21 +26,17 @@ class TracedDataplane(Dataplane):
         self._infer = super().infer  # looked up once: most requests are not traced
         self._unexpected = unexpected
 
-    def infer(self, call: InferCall, seen: Observation | None = None) -> None:
+    def infer(
+        self, call: InferCall, seen: Observation | None = None, *, background: bool = False
+    ) -> None:
         """As `Dataplane.infer`."""
         trace = self._decide(call.metadata)
-        if trace is None:
+        if trace is not None:
+            self._trace(call, trace, background=background)
+        elif background:
+            self._infer(call, background=True)
+        else:  # nearly always, so without a keyword, which has its price
             self._infer(call)
-        else:
-            self._trace(self._infer, call, trace)
-
-    def infer_in_background(self, call: InferCall, seen: Observation | None = None) -> None:
-        """As `Dataplane.infer_in_background`."""
-        trace = self._decide(call.metadata)
-        if trace is None:
-            super().infer_in_background(call)
-        else:
-            self._trace(super().infer_in_background, call, trace)
 
     def refused(self, call: RefusedCall, model: str, version: str, error: ServingError) -> None:
         """As `Dataplane.refused`."""
@@ -53,16 +49,14 @@ class TracedDataplane(Dataplane):
         seen.read(model, version, "")
         seen.end(error)
 
-    def _trace(
-        self, infer: Callable[[InferCall, Observation], None], call: InferCall, trace: Trace
-    ) -> None:
+    def _trace(self, call: InferCall, trace: Trace, *, background: bool) -> None:
         # A request over HTTP has been read for some time when it comes here.
         seen = Observation(call.method, getattr(call, "began", None) or monotonic(), trace)
         if (tell := getattr(call, "traced", None)) is not None:  # it is logged, too
             tell(**_ids(trace))
         call = observed(call, seen)
         try:
-            infer(call, seen)
+            self._infer(call, seen, background=background)
         except Exception as error:  # the last resort, here where its trace is known
             call.fail(self._unexpected(error, call.method, **_ids(trace)))
 

@@ -140,13 +140,12 @@ def _part(
     batch: ObservedBatch, seen: Observation, where: bytes, place: bytes, offset_ns: int
 ) -> bytes:
     """A request's part in a batch, and below it what the worker did, when it did it."""
-    whole = batch.span
-    assert whole is not None
-    part = whole.parent_id if batch.links[0] is seen.trace else getrandbits(64) or 1
+    first = batch.links[0]
+    part = batch.part_id if first is seen.trace else getrandbits(64) or 1
     taken = int(batch.taken * 1e9) + offset_ns
     concluded = int((batch.concluded or seen.ended) * 1e9) + offset_ns
     told = b"".join(
-        (_BATCH, _of_batch(batch), otlp_wire.link(whole.trace_id, whole.span_id, _LOCAL))
+        (_BATCH, _of_batch(batch), otlp_wire.link(first.trace_id, batch.span_id, _LOCAL))
     )
     span = otlp_wire.span(place, part, taken, concluded, told)
     if batch.began is None:
@@ -164,12 +163,10 @@ def _part(
 
 
 def _batch(batch: ObservedBatch, offset_ns: int) -> bytes:
-    whole = batch.span
-    assert whole is not None
     links = [otlp_wire.link(each.trace_id, each.span_id, _LOCAL) for each in batch.links]
     return otlp_wire.span(
-        otlp_wire.trace(whole.trace_id) + otlp_wire.parent(whole.parent_id),
-        whole.span_id,
+        otlp_wire.trace(batch.links[0].trace_id) + otlp_wire.parent(batch.part_id),
+        batch.span_id,
         int(batch.taken * 1e9) + offset_ns,
         int(batch.concluded * 1e9) + offset_ns,
         b"".join((_EXECUTE, _of_batch(batch), *links)),

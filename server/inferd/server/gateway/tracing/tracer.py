@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from random import getrandbits
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -16,7 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from inferd.core.telemetry.sampling import gaps
 from inferd.server.gateway.scheduling.observation.batch import ObservedBatch
-from inferd.server.gateway.scheduling.observation.request import BatchSpan, Observation, Trace
+from inferd.server.gateway.scheduling.observation.request import Observation, Trace, new_id
 
 Headers = Iterable[tuple[str | bytes, str | bytes]]
 """gRPC metadata or HTTP headers; names are lower-case."""
@@ -45,7 +44,7 @@ class Tracer:
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Traced is `share` of the requests that come without a context; `put` must not block."""
-        self.put = put
+        self._put = put
         self._gap = gaps(share, chance)
         self._until_next = self._gap()
 
@@ -65,19 +64,9 @@ class Tracer:
         self._until_next = self._gap()
         return self._trace(None)
 
-    def span_of_batch(self, first: Trace) -> BatchSpan:
-        """The span of a batch whose first traced request is this one."""
-        part, span = _new_id(64), _new_id(64)
-        # W3C Trace Context, section 3.2: version, ids, the flag that it is sampled.
-        return BatchSpan(first.trace_id, part, span, f"00-{first.trace_id:032x}-{span:016x}-01")
-
     def _trace(self, parent: SpanContext | None) -> Trace:
-        trace_id = _new_id(128) if parent is None else parent.trace_id
-        return Trace(trace_id, _new_id(64), parent, self)
-
-
-def _new_id(bits: int) -> int:
-    return getrandbits(bits) or 1  # W3C Trace Context: zero is none
+        trace_id = new_id(128) if parent is None else parent.trace_id
+        return Trace(trace_id, new_id(64), parent, self._put)
 
 
 @lru_cache(_KNOWN)

@@ -8,6 +8,8 @@ from inferd.server.gateway.scheduling.observation.request import (
     MOST_BATCHES,
     Durations,
     Observation,
+    Trace,
+    new_id,
 )
 from inferd.server.gateway.scheduling.pending import Part, Piece
 from inferd.server.gateway.scheduling.queue import Batch
@@ -17,7 +19,8 @@ from inferd.wire.errors import ServingError
 class ObservedBatch:
     """A batch with observed requests in it. `links` are those that are traced, in the batch's order.
 
-    `span` is None where none of them is. `began` is when its steps did, where the worker said it.
+    It has a span if one of them is: `span_id` in the trace of the first, below `part_id`, which is that
+    one's part in it. `began` is when its steps did, where the worker said it.
     """
 
     __slots__ = (
@@ -30,10 +33,11 @@ class ObservedBatch:
         "instance",
         "links",
         "model",
+        "part_id",
         "requests",
         "rows",
         "rows_at_once",
-        "span",
+        "span_id",
         "taken",
         "version",
     )
@@ -64,18 +68,21 @@ class ObservedBatch:
         self.durations: Durations = (0, 0, 0)
         self.error: ServingError | None = None
         self.model, self.version = members[0].model, members[0].version
-        self.links = [each.trace for each in members if each.trace is not None]
-        first = self.links[0] if self.links else None
-        self.span = first.sink.span_of_batch(first) if first is not None else None
+        self.links: list[Trace] = []
         for each in members:
+            if each.trace is not None:
+                self.links.append(each.trace)
             each.batch_count += 1
             if len(each.batches) < MOST_BATCHES:
                 each.batches.append(self)
+        self.part_id, self.span_id = new_id(64), new_id(64)
 
     @property
-    def traceparent(self) -> str | None:
-        """What the worker is told."""
-        return self.span.traceparent if self.span is not None else None
+    def trace(self) -> bytes | None:
+        """What the worker is told: the ids of trace and span; None where no member is traced."""
+        if not self.links:
+            return None
+        return self.links[0].trace_id.to_bytes(16) + self.span_id.to_bytes(8)
 
     def completed(self, now: float, durations: Durations, began: Durations | None) -> None:
         """It ended well. Its requests are answered after this."""
@@ -90,7 +97,7 @@ class ObservedBatch:
     def _end(self, now: float) -> None:
         self.concluded = now
         if self.links:
-            self.links[0].sink.put(self)
+            self.links[0].put(self)
 
 
 def observe(batch: Batch, instance: int, device: str, name: str) -> ObservedBatch | None:

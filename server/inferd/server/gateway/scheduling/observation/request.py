@@ -6,12 +6,15 @@ without any is not looked at.
 
 from __future__ import annotations
 
+from random import getrandbits
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferd.wire.errors import ServingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inferd.server.gateway.scheduling.deployment_info import DeploymentInfo
     from inferd.server.gateway.scheduling.lane import Lane
     from inferd.server.gateway.scheduling.observation.batch import ObservedBatch
@@ -28,35 +31,22 @@ Durations = tuple[int, int, int]
 """Nanoseconds of copying in, computing and copying out, or when each of them began."""
 
 
-class Sink(Protocol):
-    """Where traced requests and their batches go when they are over. Never blocks."""
-
-    def put(self, over: Observation | ObservedBatch) -> None:
-        """Take one; nobody changes it any more."""
-
-    def span_of_batch(self, first: Trace) -> BatchSpan:
-        """The span of a batch whose first traced request is this one."""
+def new_id(bits: int) -> int:
+    """The id of a trace (128 bits) or of a span (64)."""
+    return getrandbits(bits) or 1  # W3C Trace Context: zero is none
 
 
 class Trace(NamedTuple):
-    """The server span of a request that is traced. `parent` is the caller's context, if it sent one."""
+    """The server span of a request that is traced. `parent` is the caller's context, if it sent one.
+
+    `put` takes the request, and batches that it is the first of, when they are over: nobody changes
+    them any more. It never blocks.
+    """
 
     trace_id: int
     span_id: int
     parent: Any
-    sink: Sink
-
-
-class BatchSpan(NamedTuple):
-    """The span of a batch, below the span `parent_id`, which is its first traced request's part in it.
-
-    `traceparent` tells the worker of it.
-    """
-
-    trace_id: int
-    parent_id: int
-    span_id: int
-    traceparent: str
+    put: Callable[[Observation | ObservedBatch], None]
 
 
 class Observation:
@@ -115,7 +105,8 @@ class Observation:
 
     def enter(self, pending: Pending, info: DeploymentInfo, statistics: Statistics) -> None:
         """It is admitted and about to be queued, here and not where it may have been before."""
-        self.leave()
+        if self._lane is not None:
+            self.leave()
         self.model, self.version = info.model, str(info.version)
         self.rows = pending.rows
         self._pending, self._lane, self._statistics = pending, pending.lane, statistics
@@ -148,9 +139,9 @@ class Observation:
         if self.trace is None:
             return
         if error is None and self._statistics is not None:
-            trace_id = f"{self.trace.trace_id:032x}"
-            self._statistics.exemplar = (trace_id, self.ended - self.began, time())
-        self.trace.sink.put(self)
+            taken = self.ended - self.began
+            self._statistics.exemplar = (self.trace.trace_id, taken, time())
+        self.trace.put(self)
 
     def bill(self) -> Bill | None:
         """What it took, when all of it has been executed; None if nothing was."""

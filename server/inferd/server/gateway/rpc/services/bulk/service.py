@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
+from functools import partial
 from uuid import uuid4
 
 from inferd.protos.services import BULK_METHODS
@@ -55,7 +56,7 @@ class BulkService:
     def _handle(self, call: StreamCall) -> None:
         stream = BulkStream(
             call,
-            infer=self._dataplane.infer_in_background,
+            infer=partial(self._dataplane.infer, background=True),
             access=self._access,
             begin=self._begin,
             left=self._leave,

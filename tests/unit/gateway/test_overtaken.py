@@ -1,0 +1,125 @@
+"""A request whose deployment is replaced while it is admitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import inf
+from queue import SimpleQueue
+
+import pytest
+
+from inferd.core.link.messages import (
+    AddDeployment,
+    AddInstance,
+    FromLinkedWorker,
+    Pinning,
+    PublishModel,
+    VersionState,
+)
+from inferd.core.link.sockets import MessageSocket
+from inferd.protos.oip_pb2 import ModelInferRequest, ModelInferResponse
+from inferd.server.gateway.dataplane import Dataplane
+from inferd.server.gateway.rpc.faults import unexpected
+from inferd.server.gateway.scheduling.instance import Link
+from inferd.server.gateway.scheduling.observation.request import Observation
+from inferd.server.gateway.tracing.dataplane import TracedDataplane
+from inferd.server.gateway.tracing.tracer import Tracer
+from inferd.wire.errors import ServingError
+from support.calls import ROWS, rows
+from support.link_worker import LinkWorker
+
+
+class Gateway:
+    """A dataplane, and the supervisor's messages to it."""
+
+    def __init__(self, make: Callable[..., Dataplane]) -> None:
+        self.dataplane = make(
+            max_message_bytes=1 << 20,
+            max_request_time=60.0,
+            max_arena_bytes=1 << 20,
+            drained=lambda deployment: None,
+            lost=lambda link: None,
+            changed=lambda: None,
+        )
+        self.dataplane.start()
+
+    def deploy(self, number: int, worker: LinkWorker) -> None:
+        """Route the model to a deployment with this worker alone."""
+        self.dataplane.add_deployment(
+            AddDeployment(
+                deployment=number,
+                model="m",
+                version=1,
+                platform="test",
+                signature=ROWS,
+                takes_parameters=False,
+                max_queue_size=10,
+                max_queue_delay=0.0,
+                instances=(Pinning("cpu"),),
+            )
+        )
+        link: Link = MessageSocket(worker.gateway_end, FromLinkedWorker)
+        self.dataplane.attach(AddInstance(number, number, "cpu", 0), link)
+        self.dataplane.publish(PublishModel("m", (VersionState(1, "READY", "", number),)))
+
+
+class Call:
+    """Its deadline is looked at when it is admitted: at that moment something happens."""
+
+    method = "/s/ModelInfer"
+    metadata = ()
+
+    def __init__(self, payload: bytes, happens: Callable[[], None]) -> None:
+        self.payload = payload
+        self.answers: list[bytes | ServingError] = []
+        self._happens = happens
+
+    @property
+    def deadline(self) -> float:
+        """None, in monotonic seconds."""
+        happens, self._happens = self._happens, lambda: None
+        happens()
+        return inf
+
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """The caller stays."""
+
+    def reply(self, payload: bytes) -> None:
+        """Keep the answer."""
+        self.fail(payload)
+
+    def fail(self, error: ServingError | bytes) -> None:
+        """Keep the error."""
+        self.answers.append(error)
+
+
+@pytest.fixture
+def traced() -> Iterator[tuple[Gateway, SimpleQueue[object]]]:
+    """A gateway that traces every request, and what is over."""
+    over: SimpleQueue[object] = SimpleQueue()
+    gateway = Gateway(partial(TracedDataplane, Tracer(1.0, over.put), unexpected))
+    yield gateway, over
+    gateway.dataplane.stop()
+
+
+def test_it_is_admitted_to_the_one_that_took_over(
+    traced: tuple[Gateway, SimpleQueue[object]],
+) -> None:
+    """It is answered once, with its bill once, and traced once."""
+    gateway, over = traced
+    old, new = LinkWorker(), LinkWorker()
+    gateway.deploy(1, old)
+    message = ModelInferRequest.FromString(rows([[7.0]]))
+    message.parameters["inferd_timings"].bool_param = True
+    call = Call(message.SerializeToString(), lambda: gateway.deploy(2, new))
+    gateway.dataplane.infer(call)
+    batch, request = over.get(timeout=10), over.get(timeout=10)
+    (answer,) = call.answers
+    assert isinstance(answer, bytes)
+    assert ModelInferResponse.FromString(answer).model_name == "m"
+    assert answer.count(b"inferd_device") == 1
+    assert (old.batches, new.batches) == ([], [1])
+    assert isinstance(request, Observation)
+    assert request.batches == [batch]
+    assert over.empty()
