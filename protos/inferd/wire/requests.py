@@ -169,6 +169,15 @@ def _contents(
     return buffers
 
 
+def names_in(payload: bytes) -> tuple[str, str, str]:
+    """Model, version and id of a serialised request, whatever else is in it.
+
+    Raises `InvalidRequest` for bytes that are no such message.
+    """
+    message, _ = _parse(payload)
+    return message.model_name, message.model_version, message.id
+
+
 def _parse(payload: bytes) -> tuple[ModelInferRequest, Sequence[Buffer]]:
     try:
         if len(payload) <= SMALL_REQUEST:

@@ -12,7 +12,7 @@ import pytest
 
 from inferd.core.clock import ManualClock
 from inferd.server.supervisor.resources import processes
-from inferd.server.supervisor.resources.processes import Processes
+from inferd.server.supervisor.resources.processes import PROPORTIONAL_EVERY, Processes
 from inferd.server.supervisor.resources.resources import Resources
 from support.fake_nvml import FakeGpu, FakeNvml
 
@@ -90,7 +90,7 @@ def test_one_that_has_ended_is_left_out(children: list[subprocess.Popen[bytes]])
 
 
 def test_proportional_memory_is_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is dear: for five seconds the last figure does."""
+    """It is dear: for some seconds the last figure does."""
     figures = iter(range(100))
     monkeypatch.setattr(processes, "_proportional", lambda _: next(figures))
     clock = ManualClock()
@@ -100,7 +100,7 @@ def test_proportional_memory_is_read_now_and_then(monkeypatch: pytest.MonkeyPatc
         return reader.read([own])[own].proportional_bytes
 
     assert [proportional(), proportional()] == [0, 0]
-    clock.advance(4.9)
+    clock.advance(PROPORTIONAL_EVERY - 0.1)
     assert proportional() == 0
     clock.advance(0.2)
     assert [proportional(), proportional()] == [1, 1]

@@ -16,7 +16,7 @@ from inferd.core.telemetry.sampling import gaps
 from inferd.core.telemetry.writer_thread import WriterThread
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.wire.errors import ServingError
-from inferd.wire.requests import InferMessage
+from inferd.wire.requests import names_in
 from inferd.wire.status import code_of, http_status_of
 
 MOST_WAITING = 10_000
@@ -184,10 +184,9 @@ class AccessLog:
 def named_in(payload: bytes) -> tuple[str, str, str]:
     """Model, version and id of a ModelInferRequest; empty where it is none."""
     try:
-        message = InferMessage(payload)
+        return names_in(payload)
     except ServingError:
         return "", "", ""
-    return message.model, message.version, message.id
 
 
 @lru_cache(256)

@@ -10,9 +10,9 @@ import psutil
 
 from inferd.core.clock import Clock, SystemClock
 
-PROPORTIONAL_EVERY = 5.0
-"""Seconds for which a PSS is good, of a process that keeps its size. The kernel walks all pages for it, 2 ms for a small worker with
-torch, where everything else takes a fifth of one; and the process cannot map memory meanwhile."""
+PROPORTIONAL_EVERY = 15.0
+"""Seconds for which a PSS is good, of a process that keeps its size. The kernel walks all pages for it, 2 to 6 ms for a small worker
+with torch, where everything else takes a fifth of one; and the process cannot map memory meanwhile."""
 
 PROPORTIONAL_CHANGE = 0.1
 """Part of its resident memory by which a process may grow or shrink before its PSS is read anew: one that
@@ -26,8 +26,8 @@ PROPORTIONAL_BUDGET = 0.02
 class ProcessReading:
     """One process at one moment: CPU time since its start, memory in bytes.
 
-    `proportional_bytes` (PSS) counts shared pages by the share of those who share them; it may be a
-    few seconds old, and None before it was first read or where it cannot be.
+    `proportional_bytes` (PSS) counts shared pages by the share of those who share them; it may be
+    some seconds old, and None before it was first read or where it cannot be.
     """
 
     pid: int
