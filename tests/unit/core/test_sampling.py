@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from inferd.core.telemetry.sampling import gaps
+from inferd.core.telemetry.sampling import gaps, in_turn, never
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,13 @@ def test_several_threads_may_ask_at_once() -> None:
 
     gap = gaps(0.5, chance)
     assert (gap(), answers) == (1, [1])
+
+
+def test_whose_turn_it_is_goes_elsewhere() -> None:
+    """Each one that ends a gap, and no other; where none ends, nothing is between."""
+    lengths, rarely, usually = iter([2, 1, 3, 9]), list[int](), list[int]()
+    hand = in_turn(lambda: next(lengths), rarely.append, usually.append)
+    for each in range(1, 9):
+        hand(each)
+    assert (rarely, usually) == ([2, 3, 6], [1, 4, 5, 7, 8])
+    assert in_turn(never, rarely.append, print) is print

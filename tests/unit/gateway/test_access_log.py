@@ -14,11 +14,13 @@ from structlog.testing import capture_logs
 from inferd.protos.oip_pb2 import ModelInferRequest
 from inferd.server.gateway import access_log
 from inferd.server.gateway.access_log import MOST_WAITING, AccessLog, trace_id_of
+from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.decoupled import DecoupledCall
 from inferd.server.gateway.infer_request import InferCall
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.server.gateway.rpc.access import streams_logged, unary_logged
 from inferd.server.gateway.rpc.call import Metadata
+from inferd.server.gateway.scheduling.observation.request import Observation
 from inferd.wire.errors import ModelNotFound, ServingError
 
 PAYLOAD = ModelInferRequest(model_name="m", model_version="3", id="r").SerializeToString()
@@ -68,6 +70,19 @@ class _Many(_Call, DecoupledCall):
             self.answers.append(payload)
 
 
+class _Taken(Dataplane):
+    """Calls go to a function, not to models."""
+
+    def __init__(self, infer: Callable[[Any], None]) -> None:
+        self._take = infer
+
+    def infer(
+        self, call: InferCall, seen: Observation | None = None, *, background: bool = False
+    ) -> None:
+        """Hand it on."""
+        self._take(call)
+
+
 class Scene:
     """An access log, closed to see its lines."""
 
@@ -86,7 +101,7 @@ class Scene:
 def test_a_line_tells_what_happened_and_nothing_secret() -> None:
     """Method, model, version, id, status, sizes, peer and the caller's trace."""
     scene, call = Scene(), _Call()
-    unary_logged(lambda each: each.reply(b"12345"), scene.log)(call)
+    unary_logged(_Taken(lambda each: each.reply(b"12345")), scene.log)(call)
     (line,) = scene.lines()
     assert call.answers == [b"12345"]
     assert line.pop("duration_ms") >= 0
@@ -114,7 +129,7 @@ def test_the_first_of_two_traces_is_told() -> None:
     """As it is the first that decides whether the request is traced."""
     scene, call = Scene(), _Call()
     call.metadata = (*call.metadata, ("traceparent", f"00-{'1' * 32}-{'1' * 16}-01"))
-    unary_logged(lambda each: each.reply(b""), scene.log)(call)
+    unary_logged(_Taken(lambda each: each.reply(b"")), scene.log)(call)
     (line,) = scene.lines()
     assert line["trace_id"] == TRACE
 
@@ -137,7 +152,7 @@ def test_without_a_log_nothing_is_between() -> None:
     def infer(call: InferCall) -> None:
         """Do nothing."""
 
-    assert unary_logged(infer, None) is infer
+    assert unary_logged(dataplane := _Taken(infer), None) == dataplane.infer
     assert streams_logged(infer, None)(_Call()) is infer  # type: ignore[arg-type]  # not looked at
 
 
@@ -151,7 +166,7 @@ def test_the_share_is_drawn() -> None:
         call.reply(b"")
 
     calls = [_Call() for _ in range(3)]
-    handle = unary_logged(infer, scene.log)
+    handle = unary_logged(_Taken(infer), scene.log)
     for each in calls:
         handle(each)
     assert len(scene.lines()) == 2
@@ -185,7 +200,7 @@ def _breaks(call: InferCall) -> None:
 def test_errors_have_their_status(infer: Callable[[Any], None], status: str, code: str) -> None:
     """However they come to the call; it is answered once."""
     scene, call = Scene(), _Call()
-    unary_logged(infer, scene.log)(call)
+    unary_logged(_Taken(infer), scene.log)(call)
     (line,) = [each for each in scene.lines() if each["event"] == "request"]
     assert (line["status"], line["error_code"], line["outcome"]) == (status, code, "failure")
     assert len(call.answers) == 1
@@ -200,7 +215,7 @@ def test_a_line_is_on_its_way_before_the_answer_is(
     lines: list[dict[str, Any]] = []
     monkeypatch.setattr(call, ends, lambda _: lines.extend(scene.lines()))
     infer: Callable[[InferCall], None] = _fails if ends == "fail" else lambda each: each.reply(b"")
-    unary_logged(infer, scene.log)(call)
+    unary_logged(_Taken(infer), scene.log)(call)
     assert [each["status"] for each in lines] == ["NOT_FOUND" if ends == "fail" else "OK"]
 
 
@@ -213,7 +228,7 @@ def test_a_caller_that_leaves_is_told_of_once() -> None:
         taken.append(each)
         each.watch(lambda: heard.append("left"))
 
-    unary_logged(infer, scene.log)(call)
+    unary_logged(_Taken(infer), scene.log)(call)
     call.leave()
     taken[0].reply(b"late")
     (line,) = scene.lines()
@@ -258,7 +273,7 @@ def test_a_stuck_writer_holds_nobody_up(
     """Lines beyond the bound are dropped and counted; those within come later."""
     monkeypatch.setattr(access_log, "_CLOSE_BOUND", 60.0)  # on a busy machine 10,000 take seconds
     scene = Scene()
-    handle = unary_logged(lambda each: each.reply(b""), scene.log)
+    handle = unary_logged(_Taken(lambda each: each.reply(b"")), scene.log)
     for _ in range(MOST_WAITING + 1000):  # some are with the writer already
         handle(_Call())
     stuck.set()

@@ -6,6 +6,14 @@ import random
 import sys
 from collections.abc import Callable
 from math import log1p
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def never() -> int:
+    """A gap that does not end."""
+    return sys.maxsize
 
 
 def gaps(share: float, chance: Callable[[], float] = random.random) -> Callable[[], int]:
@@ -18,8 +26,31 @@ def gaps(share: float, chance: Callable[[], float] = random.random) -> Callable[
     by one alone.
     """
     if share <= 0.0:
-        return lambda: sys.maxsize
+        return never
     if share >= 1.0:
         return lambda: 1
     missed = log1p(-share)
     return lambda: 1 + int(min(log1p(-chance()) / missed, 1e18))
+
+
+def in_turn(
+    gap: Callable[[], int], rarely: Callable[[T], None], usually: Callable[[T], None]
+) -> Callable[[T], None]:
+    """What hands each `gap()`-th thing that it is called with to `rarely`, all others to `usually`.
+
+    For one thread: it counts without a lock.
+    """
+    if gap is never:
+        return usually
+    left = gap()
+
+    def hand(thing: T) -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            usually(thing)
+            return
+        left = gap()
+        rarely(thing)
+
+    return hand

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic, time
+from typing import TypeVar
 
 from inferd.core.link.messages import AddDeployment, AddInstance, PublishModel, VersionLoad
+from inferd.core.telemetry.sampling import in_turn
 from inferd.server.gateway.admission.admission import Admission
 from inferd.server.gateway.admission.forms import Forms
 from inferd.server.gateway.admission.parameters import (
@@ -35,6 +37,8 @@ from inferd.wire.errors import DeadlineExceeded, Forbidden, ServingError, Unimpl
 from inferd.wire.requests import InferMessage
 from inferd.wire.tensor_parameters import TensorParameters
 from inferd.wire.tensors import Buffer
+
+Call = TypeVar("Call", bound=InferCall)
 
 _LARGEST_CHUNK = 4
 """Messages that one request of a bulk job may take, where a message limits all others."""
@@ -95,6 +99,12 @@ class Dataplane:
 
     def refused(self, call: RefusedCall, model: str, version: str, error: ServingError) -> None:
         """Hear of a call that did not come here: its door answers it with this error."""
+
+    def sampled(
+        self, gap: Callable[[], int], rarely: Callable[[Call], None]
+    ) -> Callable[[Call], None]:
+        """`infer`, for a door with one thread, but each `gap()`-th call goes to `rarely` instead."""
+        return in_turn(gap, rarely, self.infer)
 
     def infer(
         self, call: InferCall, seen: Observation | None = None, *, background: bool = False

@@ -7,7 +7,9 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from inferd.core.telemetry.sampling import never
 from inferd.server.gateway.access_log import AccessLog, Entry
+from inferd.server.gateway.dataplane import Dataplane
 from inferd.server.gateway.decoupled import DecoupledCall
 from inferd.server.gateway.infer_request import InferCall
 from inferd.server.gateway.rpc.call import StreamCall, UnaryCall
@@ -18,26 +20,16 @@ from inferd.wire.errors import ServingError
 Infer = Callable[[InferCall], None]
 
 
-def unary_logged(infer: Infer, log: AccessLog | None) -> Callable[[UnaryCall], None]:
-    """`infer` for calls of ModelInfer; without a log it is `infer` itself."""
+def unary_logged(dataplane: Dataplane, log: AccessLog | None) -> Callable[[UnaryCall], None]:
+    """The dataplane for calls of ModelInfer, which come on the door's one thread."""
     if log is None:
-        return infer
-
-    gap = log.gap
-    until_next = gap()
+        return dataplane.sampled(never, dataplane.infer)
 
     def handle(call: UnaryCall) -> None:
-        # Each request comes through here, on the door's one thread: counted without another call.
-        nonlocal until_next
-        until_next -= 1
-        if until_next:
-            infer(call)
-            return
-        until_next = gap()
         entry = log.begin("ModelInfer", call.payload, call.peer(), call.metadata)
-        _attend(infer, _LoggedCall(call, entry, log))
+        _attend(dataplane.infer, _LoggedCall(call, entry, log))
 
-    return handle
+    return dataplane.sampled(log.gap, handle)
 
 
 def streams_logged(infer: Infer, log: AccessLog | None) -> Callable[[StreamCall], Infer]:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from inferd.server.gateway.dataplane import Dataplane
+from inferd.server.gateway.dataplane import Call, Dataplane
 from inferd.server.gateway.infer_request import InferCall, RefusedCall
 from inferd.server.gateway.observed_call import observed
 from inferd.server.gateway.scheduling.observation.request import Observation, Trace
-from inferd.server.gateway.tracing.tracer import Tracer
+from inferd.server.gateway.tracing.tracer import CONTEXT, CONTEXT_LENGTH, Tracer
 from inferd.wire.errors import ServingError
 
 
@@ -22,25 +22,53 @@ class TracedDataplane(Dataplane):
     ) -> None:
         """`unexpected` logs an error that nobody foresaw; `given` is the dataplane's."""
         super().__init__(**given)
-        self._decide = tracer.decide
+        self._tracer = tracer
         self._infer = super().infer  # looked up once: most requests are not traced
         self._unexpected = unexpected
+
+    def sampled(
+        self, gap: Callable[[], int], rarely: Callable[[Call], None]
+    ) -> Callable[[Call], None]:
+        """As `Dataplane.sampled`; requests to be traced are counted along with those.
+
+        All requests of a door come through here, nearly all of them in vain, and among other code an
+        instruction takes some 20 ns: what is done for those is written out in one function.
+        """
+        infer, next_turn = self._infer, self._tracer.gap
+        left, turn = gap(), next_turn()
+
+        def handle(call: Call) -> None:
+            nonlocal left, turn
+            left -= 1
+            turn -= 1
+            if left and turn:
+                for each in call.metadata:
+                    if len(each[0]) == CONTEXT_LENGTH and each[0] in CONTEXT:
+                        break
+                else:
+                    infer(call)
+                    return
+            decide = self._tracer.decide
+            if not turn:
+                turn = next_turn()
+                decide = self._tracer.decide_in_turn
+            if left:
+                self._follow(call, decide(call.metadata))
+            else:  # and comes back to `infer`, which has a turn of its own for it
+                left = gap()
+                rarely(call)
+
+        return handle
 
     def infer(
         self, call: InferCall, seen: Observation | None = None, *, background: bool = False
     ) -> None:
         """As `Dataplane.infer`."""
-        trace = self._decide(call.metadata)
-        if trace is not None:
-            self._trace(call, trace, background=background)
-        elif background:
-            self._infer(call, background=True)
-        else:  # nearly always, so without a keyword, which has its price
-            self._infer(call)
+        self._follow(call, self._tracer.decide(call.metadata), background=background)
 
     def refused(self, call: RefusedCall, model: str, version: str, error: ServingError) -> None:
         """As `Dataplane.refused`."""
-        trace = self._decide(call.metadata)
+        trace = self._tracer.decide(call.metadata)
         if trace is None:
             return
         if (tell := call.traced) is not None:
@@ -49,7 +77,11 @@ class TracedDataplane(Dataplane):
         seen.read(model, version, "")
         seen.end(error)
 
-    def _trace(self, call: InferCall, trace: Trace, *, background: bool) -> None:
+    def _follow(self, call: InferCall, trace: Trace | None, *, background: bool = False) -> None:
+        """Infer; where there is a trace, what becomes of the request is noted."""
+        if trace is None:
+            self._infer(call, background=background)
+            return
         # A request over HTTP has been read for some time when it comes here.
         seen = Observation(call.method, getattr(call, "began", None) or monotonic(), trace)
         if (tell := getattr(call, "traced", None)) is not None:  # it is logged, too

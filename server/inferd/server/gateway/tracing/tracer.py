@@ -20,8 +20,12 @@ from inferd.server.gateway.scheduling.observation.request import Observation, Tr
 Headers = Iterable[tuple[str | bytes, str | bytes]]
 """gRPC metadata or HTTP headers; names are lower-case."""
 
-_PARENT = frozenset({"traceparent", b"traceparent"})
-_LENGTH = len("traceparent")
+CONTEXT = frozenset({"traceparent", b"traceparent"})
+"""The name of the header that a caller's context comes in."""
+
+CONTEXT_LENGTH = len("traceparent")
+"""Names of that length are rare: who looks at each request's need not hash the others."""
+
 _STATE = frozenset({"tracestate", b"tracestate"})
 
 _MOST_PARENT, _MOST_STATE = 256, 1024
@@ -45,28 +49,35 @@ class Tracer:
     ) -> None:
         """Traced is `share` of the requests that come without a context; `put` must not block."""
         self._put = put
-        self._gap = gaps(share, chance)
-        self._until_next = self._gap()
+        self.gap = gaps(share, chance)
+        """From one request whose turn it is to the next, for who counts itself."""
+        self._until_next = self.gap()
 
     def decide(self, headers: Headers) -> Trace | None:
         """The trace of a request that came with these; None for one that is not traced."""
-        # All requests come through here, nearly all of them in vain: names of that length are rare, and
-        # taking pairs apart or hashing names costs more than both lines.
-        for each in headers:
-            if len(each[0]) == _LENGTH and each[0] in _PARENT:
-                parent = _context(_text(each[1]), _state(headers))
-                if parent is None:
-                    break
-                return self._trace(parent) if parent.trace_flags.sampled else None
+        if (parent := _parent(headers)) is not None:
+            return self._trace(parent) if parent.trace_flags.sampled else None
         self._until_next -= 1
         if self._until_next > 0:  # two doors at once may miss a step, or take one end for two
             return None
-        self._until_next = self._gap()
+        self._until_next = self.gap()
         return self._trace(None)
+
+    def decide_in_turn(self, headers: Headers) -> Trace | None:
+        """As `decide`, for a request whose turn it is: it is traced, unless its caller says no."""
+        parent = _parent(headers)
+        return self._trace(parent) if parent is None or parent.trace_flags.sampled else None
 
     def _trace(self, parent: SpanContext | None) -> Trace:
         trace_id = new_id(128) if parent is None else parent.trace_id
         return Trace(trace_id, new_id(64), parent, self._put)
+
+
+def _parent(headers: Headers) -> SpanContext | None:
+    for each in headers:
+        if len(each[0]) == CONTEXT_LENGTH and each[0] in CONTEXT:
+            return _context(_text(each[1]), _state(headers))
+    return None
 
 
 @lru_cache(_KNOWN)

@@ -75,7 +75,7 @@ class InferenceService:
         self._table = dataplane.table
         self._more = more
         self._extensions = (*EXTENSIONS, *extensions)
-        self._infer = unary_logged(dataplane.infer, access)
+        self._infer = unary_logged(dataplane, access)
         self._streams = InferenceStreams(streams_logged(dataplane.infer, access))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A request whose deployment is replaced while it is admitted."""
+"""The dataplane of a gateway that traces: what it traces, and that it does so once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -67,11 +68,15 @@ class Gateway:
 class Call:
     """Its deadline is looked at when it is admitted: at that moment something happens."""
 
-    method = "/s/ModelInfer"
-    metadata = ()
-
-    def __init__(self, payload: bytes, happens: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        payload: bytes,
+        happens: Callable[[], None] = lambda: None,
+        metadata: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.method = "/s/ModelInfer"
         self.payload = payload
+        self.metadata = metadata
         self.answers: list[bytes | ServingError] = []
         self._happens = happens
 
@@ -100,6 +105,31 @@ def traced() -> Iterator[tuple[Gateway, SimpleQueue[object]]]:
     over: SimpleQueue[object] = SimpleQueue()
     gateway = Gateway(partial(TracedDataplane, Tracer(1.0, over.put), unexpected))
     yield gateway, over
+    gateway.dataplane.stop()
+
+
+def test_a_door_s_requests_are_traced_in_turn_or_as_their_callers_say() -> None:
+    """Those whose turn it is to be logged go there instead: they come back, and have a turn of their own."""
+    draws = iter(
+        [0.0, 0.6, 0.6, 0.6, 0.8, 0.0]
+    )  # where 0.0 is drawn it is the next one, then the second
+    over: list[Any] = []
+    tracer = Tracer(0.5, over.append, chance=lambda: next(draws))
+    gateway = Gateway(partial(TracedDataplane, tracer, unexpected))
+    logged: list[Call] = []
+    gaps = iter([4, 9])
+    handle = gateway.dataplane.sampled(lambda: next(gaps), logged.append)
+    yes, no, broken = (
+        (("user-agent", "x"), ("traceparent", each))
+        for each in (f"00-{'1' * 32}-{'2' * 16}-01", f"00-{'1' * 32}-{'2' * 16}-00", "00-0-0-01")
+    )
+    calls = [Call(b"", metadata=each) for each in ((), no, yes, (), (), (), no, broken)]
+    for number, each in enumerate(calls, 1):
+        each.method = f"/s/{number}"
+        handle(each)
+    assert [each.method for each in over] == ["/s/3", "/s/6", "/s/8"]
+    assert logged == [calls[3]]
+    assert [len(each.answers) for each in calls] == [1, 1, 1, 0, 1, 1, 1, 1]
     gateway.dataplane.stop()
 
 
