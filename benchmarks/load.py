@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,30 +87,78 @@ class H2load:
         `answer` is the size in bytes of what each call must get. Raises `LoadError` unless every
         call got that; an error in a gRPC trailer is found out by its missing bytes.
         """
-        body, log = self._folder / "request", self._folder / "h2load.log"
-        framed = exchange.transport == "grpc"
-        frame = GRPC_FRAME.pack(0, len(exchange.body)) if framed else b""
-        body.write_bytes(frame + exchange.body)
+        log = self._folder / "h2load.log"
         log.unlink(missing_ok=True)
+        command = self._command(address, scenario, exchange, requests)
+        before = _cpu_of_children()
+        output = _finish(_start([*command, f"--log-file={log}"], cpu), _PATIENCE)
+        summary = _checked(output, exchange, requests, answer)
+        busy = (_cpu_of_children() - before) * summary.requests_per_second / requests
+        return LoadResult(requests, summary.requests_per_second, read_log(log), busy)
+
+    def begin(
+        self,
+        address: str,
+        scenario: Scenario,
+        exchange: Exchange,
+        *,
+        requests: int,
+        answer: int,
+        cpu: int | None,
+    ) -> Load:
+        """As `run`, but while the calls go on the generator may be paused."""
+        process = _start(self._command(address, scenario, exchange, requests), cpu)
+        return Load(process, lambda output: _checked(output, exchange, requests, answer))
+
+    def _command(
+        self, address: str, scenario: Scenario, exchange: Exchange, requests: int
+    ) -> list[str]:
+        framed = exchange.transport == "grpc"
+        body = self._folder / "request"
+        body.write_bytes(_frame(exchange) + exchange.body)
         # HTTP/1.1 has one request at a time on a connection.
         clients = scenario.connections if framed else scenario.callers
-        command = [
+        return [
             self._program,
             f"--requests={requests}",
             f"--clients={clients}",
             f"--max-concurrent-streams={scenario.callers // clients}",
             f"--data={body}",
-            f"--log-file={log}",
             *(f"--header={name}: {value}" for name, value in exchange.headers),
             *(_grpc_options() if framed else ("--h1",)),
             f"http://{address}{exchange.path}",
         ]
-        before = _cpu_of_children()
-        summary = read_summary(_run(command, cpu))
-        busy = (_cpu_of_children() - before) * summary.requests_per_second / requests
-        expected = requests * (len(frame) + answer)
-        check_answers(requests, summary, expected, about=exchange.sizes_vary)
-        return LoadResult(requests, summary.requests_per_second, read_log(log), busy)
+
+
+class Load:
+    """A run of the generator under way. It may be paused, together with the server."""
+
+    def __init__(self, process: subprocess.Popen[str], check: Callable[[str], object]) -> None:
+        """`check` raises `LoadError` for an output that is not what was asked for."""
+        self._process = process
+        self._check = check
+
+    def pause(self) -> None:
+        """Send nothing until `resume`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the last answer, so long at most; whether it has come. Raises `LoadError`."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        self._check(_finish(self._process, seconds))
+        return True
+
+    def kill(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,21 +222,37 @@ def _grpc_options() -> tuple[str, ...]:
     )
 
 
-def _run(command: Sequence[str], cpu: int | None) -> str:
-    """Run the generator to its end; returns what it printed. Raises `LoadError`."""
+def _frame(exchange: Exchange) -> bytes:
+    """What stands before each message."""
+    framed = exchange.transport == "grpc"
+    return GRPC_FRAME.pack(0, len(exchange.body)) if framed else b""
+
+
+def _checked(output: str, exchange: Exchange, requests: int, answer: int) -> Summary:
+    summary = read_summary(output)
+    expected = requests * (len(_frame(exchange)) + answer)
+    check_answers(requests, summary, expected, about=exchange.sizes_vary)
+    return summary
+
+
+def _start(command: Sequence[str], cpu: int | None) -> subprocess.Popen[str]:
     with pinned(cpu):
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             process_group=0,  # Ctrl-C is ours to handle
         )
+
+
+def _finish(process: subprocess.Popen[str], patience: float) -> str:
+    """What the generator printed, when it has ended. Raises `LoadError`."""
     try:
-        output, errors = process.communicate(timeout=_PATIENCE)
+        output, errors = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired as error:
         raise LoadError(
-            f"the load generator was not done after {_PATIENCE:.0f} s: the server does not "
+            f"the load generator was not done after {patience:.0f} s: the server does not "
             "answer, or --seconds asks for more than that"
         ) from error
     finally:
@@ -195,7 +260,7 @@ def _run(command: Sequence[str], cpu: int | None) -> str:
         process.wait()
     if process.returncode != 0:
         raise LoadError(
-            f"{command[0]} ended with code {process.returncode}: {(errors or output)[-2000:]}"
+            f"the load generator ended with code {process.returncode}: {(errors or output)[-2000:]}"
         )
     return output
 

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 
 from expected import expected_answer
-from load import LoadError, LoadResult, warm_up
+from load import Load, LoadError, LoadResult, warm_up
 from scenarios import Scenario
 from wires.call import CallFailed, Floats, check_answer
 from wires.exchange import Exchange
 
 from contenders.contender import Conditions, ContenderError, Sample, percentile
 from contenders.server import Launch, Server
+from contenders.slices import SlicedRun
 
 _LOOK_INTERVAL = 0.1
 _FRESHEN = 0.15
@@ -102,6 +103,12 @@ class ServedTurn:
             role_peak_rss_mb=peaks,
         )
 
+    def sliced(self, seconds: float) -> SlicedRun:
+        """Requests for about `seconds`, a slice of time after another; begins paused."""
+        assert self._server is not None
+        requests = int(self._requests * seconds / self._conditions.seconds)
+        return SlicedRun(self._server.tree, requests, lambda: self._begin(requests))
+
     def close(self) -> None:
         """See `Turn`."""
         if self._server is not None:
@@ -147,6 +154,17 @@ class ServedTurn:
             self.close()
         elif self._server is not None:
             self._server.tree.pause()
+
+    def _begin(self, requests: int) -> Load:
+        assert self._server is not None
+        return self._conditions.load.begin(
+            self._server.address,
+            self._scenario,
+            self._exchange,
+            requests=requests,
+            answer=self._answer,
+            cpu=self._conditions.load_cpu,
+        )
 
     def _run(self, requests: int) -> LoadResult:
         assert self._server is not None
