@@ -109,10 +109,11 @@ def traced() -> Iterator[tuple[Gateway, SimpleQueue[object]]]:
 
 
 def test_a_door_s_requests_are_traced_in_turn_or_as_their_callers_say() -> None:
-    """Those whose turn it is to be logged go there instead: they come back, and have a turn of their own."""
-    draws = iter(
-        [0.0, 0.6, 0.6, 0.6, 0.8, 0.0]
-    )  # where 0.0 is drawn it is the next one, then the second
+    """Those whose turn it is to be logged go there instead, and have a turn of their own when they come
+    back; a context that is none does not give a request a second turn.
+    """
+    # Where 0.0 is drawn it is the next one's turn, with 0.6 the second's, with 0.8 the third's.
+    draws = iter([0.0, 0.6, 0.6, 0.6, 0.8, 0.6, 0.6])
     over: list[Any] = []
     tracer = Tracer(0.5, over.append, chance=lambda: next(draws))
     gateway = Gateway(partial(TracedDataplane, tracer, unexpected))
@@ -123,13 +124,15 @@ def test_a_door_s_requests_are_traced_in_turn_or_as_their_callers_say() -> None:
         (("user-agent", "x"), ("traceparent", each))
         for each in (f"00-{'1' * 32}-{'2' * 16}-01", f"00-{'1' * 32}-{'2' * 16}-00", "00-0-0-01")
     )
-    calls = [Call(b"", metadata=each) for each in ((), no, yes, (), (), (), no, broken)]
+    calls = [Call(b"", metadata=each) for each in ((), no, yes, (), (), (), no, broken, broken)]
     for number, each in enumerate(calls, 1):
         each.method = f"/s/{number}"
         handle(each)
-    assert [each.method for each in over] == ["/s/3", "/s/6", "/s/8"]
     assert logged == [calls[3]]
-    assert [len(each.answers) for each in calls] == [1, 1, 1, 0, 1, 1, 1, 1]
+    assert [each.method for each in over] == ["/s/3", "/s/6", "/s/9"]
+    assert [len(each.answers) for each in calls] == [1, 1, 1, 0, 1, 1, 1, 1, 1]
+    gateway.dataplane.infer(calls[3])
+    assert over[-1].method == "/s/4"
     gateway.dataplane.stop()
 
 
