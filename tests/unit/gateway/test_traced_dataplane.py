@@ -34,10 +34,10 @@ from support.link_worker import LinkWorker
 class Gateway:
     """A dataplane, and the supervisor's messages to it."""
 
-    def __init__(self, make: Callable[..., Dataplane]) -> None:
+    def __init__(self, make: Callable[..., Dataplane], max_request_time: float = 60.0) -> None:
         self.dataplane = make(
             max_message_bytes=1 << 20,
-            max_request_time=60.0,
+            max_request_time=max_request_time,
             max_arena_bytes=1 << 20,
             drained=lambda deployment: None,
             lost=lambda link: None,
@@ -156,3 +156,17 @@ def test_it_is_admitted_to_the_one_that_took_over(
     assert isinstance(request, Observation)
     assert request.batches == [batch]
     assert over.empty()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_what_runs_in_the_background_does_so_where_another_took_over(share: float) -> None:
+    """Traced or not: where others have no time at all, it has its own."""
+    tracer = Tracer(share, lambda over: None)
+    gateway = Gateway(partial(TracedDataplane, tracer, unexpected), max_request_time=0.0)
+    gateway.deploy(1, LinkWorker())
+    answered: SimpleQueue[bytes | ServingError] = SimpleQueue()
+    call = Call(rows([[7.0]]), lambda: gateway.deploy(2, LinkWorker()))
+    call.fail = answered.put  # type: ignore[assignment,method-assign]  # to wait for it
+    gateway.dataplane.infer(call, background=True)
+    assert isinstance(answered.get(timeout=10), bytes)
+    gateway.dataplane.stop()
