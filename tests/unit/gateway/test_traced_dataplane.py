@@ -34,10 +34,10 @@ from support.link_worker import LinkWorker
 class Gateway:
     """A dataplane, and the supervisor's messages to it."""
 
-    def __init__(self, make: Callable[..., Dataplane]) -> None:
+    def __init__(self, make: Callable[..., Dataplane], max_request_time: float = 60.0) -> None:
         self.dataplane = make(
             max_message_bytes=1 << 20,
-            max_request_time=60.0,
+            max_request_time=max_request_time,
             max_arena_bytes=1 << 20,
             drained=lambda deployment: None,
             lost=lambda link: None,
@@ -109,10 +109,11 @@ def traced() -> Iterator[tuple[Gateway, SimpleQueue[object]]]:
 
 
 def test_a_door_s_requests_are_traced_in_turn_or_as_their_callers_say() -> None:
-    """Those whose turn it is to be logged go there instead: they come back, and have a turn of their own."""
-    draws = iter(
-        [0.0, 0.6, 0.6, 0.6, 0.8, 0.0]
-    )  # where 0.0 is drawn it is the next one, then the second
+    """Those whose turn it is to be logged go there instead, and have a turn of their own when they come
+    back; a context that is none does not give a request a second turn.
+    """
+    # Where 0.0 is drawn it is the next one's turn, with 0.6 the second's, with 0.8 the third's.
+    draws = iter([0.0, 0.6, 0.6, 0.6, 0.8, 0.6, 0.6])
     over: list[Any] = []
     tracer = Tracer(0.5, over.append, chance=lambda: next(draws))
     gateway = Gateway(partial(TracedDataplane, tracer, unexpected))
@@ -123,13 +124,15 @@ def test_a_door_s_requests_are_traced_in_turn_or_as_their_callers_say() -> None:
         (("user-agent", "x"), ("traceparent", each))
         for each in (f"00-{'1' * 32}-{'2' * 16}-01", f"00-{'1' * 32}-{'2' * 16}-00", "00-0-0-01")
     )
-    calls = [Call(b"", metadata=each) for each in ((), no, yes, (), (), (), no, broken)]
+    calls = [Call(b"", metadata=each) for each in ((), no, yes, (), (), (), no, broken, broken)]
     for number, each in enumerate(calls, 1):
         each.method = f"/s/{number}"
         handle(each)
-    assert [each.method for each in over] == ["/s/3", "/s/6", "/s/8"]
     assert logged == [calls[3]]
-    assert [len(each.answers) for each in calls] == [1, 1, 1, 0, 1, 1, 1, 1]
+    assert [each.method for each in over] == ["/s/3", "/s/6", "/s/9"]
+    assert [len(each.answers) for each in calls] == [1, 1, 1, 0, 1, 1, 1, 1, 1]
+    gateway.dataplane.infer(calls[3])
+    assert over[-1].method == "/s/4"
     gateway.dataplane.stop()
 
 
@@ -153,3 +156,17 @@ def test_it_is_admitted_to_the_one_that_took_over(
     assert isinstance(request, Observation)
     assert request.batches == [batch]
     assert over.empty()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_what_runs_in_the_background_does_so_where_another_took_over(share: float) -> None:
+    """Traced or not: where others have no time at all, it has its own."""
+    tracer = Tracer(share, lambda over: None)
+    gateway = Gateway(partial(TracedDataplane, tracer, unexpected), max_request_time=0.0)
+    gateway.deploy(1, LinkWorker())
+    answered: SimpleQueue[bytes | ServingError] = SimpleQueue()
+    call = Call(rows([[7.0]]), lambda: gateway.deploy(2, LinkWorker()))
+    call.fail = answered.put  # type: ignore[assignment,method-assign]  # to wait for it
+    gateway.dataplane.infer(call, background=True)
+    assert isinstance(answered.get(timeout=10), bytes)
+    gateway.dataplane.stop()

@@ -17,9 +17,10 @@ class Current:
     @property
     def traceparent(self) -> str | None:
         """The same in words (W3C Trace Context, section 3.2: version, ids, the flag that it is sampled)."""
-        if self.ids is None:
+        ids = self.ids  # once: a model may ask on a thread of its own, while the next batch begins
+        if ids is None:
             return None
-        return f"00-{self.ids[:_TRACE_ID].hex()}-{self.ids[_TRACE_ID:].hex()}-01"
+        return f"00-{ids[:_TRACE_ID].hex()}-{ids[_TRACE_ID:].hex()}-01"
 
 
 current = Current()

@@ -48,12 +48,12 @@ class TracedDataplane(Dataplane):
                 else:
                     infer(call)
                     return
-            decide = self._tracer.decide
-            if not turn:
+            its_turn = not turn
+            if its_turn:
                 turn = next_turn()
-                decide = self._tracer.decide_in_turn
             if left:
-                self._follow(call, decide(call.metadata))
+                decide = self._tracer.decide_counted
+                self._follow(call, decide(call.metadata, turn=its_turn))
             else:  # and comes back to `infer`, which has a turn of its own for it
                 left = gap()
                 rarely(call)

@@ -63,10 +63,11 @@ class Tracer:
         self._until_next = self.gap()
         return self._trace(None)
 
-    def decide_in_turn(self, headers: Headers) -> Trace | None:
-        """As `decide`, for a request whose turn it is: it is traced, unless its caller says no."""
+    def decide_counted(self, headers: Headers, *, turn: bool) -> Trace | None:
+        """As `decide`, for who counts itself: `turn` is whether it is this request's."""
         parent = _parent(headers)
-        return self._trace(parent) if parent is None or parent.trace_flags.sampled else None
+        wanted = turn if parent is None else parent.trace_flags.sampled
+        return self._trace(parent) if wanted else None
 
     def _trace(self, parent: SpanContext | None) -> Trace:
         trace_id = new_id(128) if parent is None else parent.trace_id
