@@ -170,9 +170,9 @@ def _contents(
 
 
 def names_in(payload: bytes) -> tuple[str, str, str]:
-    """Model, version and id of a serialised request, whatever else is in it.
+    """Model, version and id of a serialised request; the rest is not checked.
 
-    Raises `InvalidRequest` for bytes that are no such message.
+    Raises `InvalidRequest` for bytes that are no such message, or hold too many fields.
     """
     message, _ = _parse(payload)
     return message.model_name, message.model_version, message.id

@@ -151,12 +151,16 @@ class Dataplane:
             put = self._dispatcher.put_by if background else self._dispatcher.submit
             put(deployment, request)
         except Superseded:
-            # Another deployment took over while this request was admitted: admit it there. What a
-            # subclass does to requests has been done.
-            Dataplane.infer(self, call, seen, background=background)
+            pass
         except ServingError as error:
             self.refusals.count(deployment, arrived, error)
             call.fail(error)
+            return
+        else:
+            return
+        # Another deployment took over while this request was admitted: admit it there. What a
+        # subclass does to requests has been done.
+        Dataplane.infer(self, call, seen, background=background)
 
     def _take_decoupled(
         self,

@@ -21,7 +21,7 @@ UNARY_REFUSED = "ModelInfer RPC doesn't support models with decoupled transactio
 class DecoupledCall:
     """A call that can take many answers: a request of a stream. Safe from any thread.
 
-    Abstract without `ABC`, with which `isinstance` costs ten times as much: it is asked of calls
+    Abstract without `ABC`, with which `isinstance` costs several times as much: it is asked of calls
     of other kinds, too.
     """
 

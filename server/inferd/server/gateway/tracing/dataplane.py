@@ -29,7 +29,7 @@ class TracedDataplane(Dataplane):
     def sampled(
         self, gap: Callable[[], int], rarely: Callable[[Call], None]
     ) -> Callable[[Call], None]:
-        """As `Dataplane.sampled`; requests to be traced are counted along with those.
+        """As `Dataplane.sampled`, for one thread, too; requests to be traced are counted along.
 
         All requests of a door come through here, nearly all of them in vain, and among other code an
         instruction takes some 20 ns: what is done for those is written out in one function.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from random import getrandbits
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -28,7 +27,7 @@ from opentelemetry.trace import TraceFlags
 
 from inferd.core.telemetry.logs import get_logger
 from inferd.server.gateway.scheduling.observation.batch import ObservedBatch
-from inferd.server.gateway.scheduling.observation.request import Observation
+from inferd.server.gateway.scheduling.observation.request import Observation, new_id
 from inferd.server.gateway.tracing import otlp_wire
 from inferd.wire.status import code_of, http_status_of
 
@@ -141,7 +140,7 @@ def _part(
 ) -> bytes:
     """A request's part in a batch, and below it what the worker did, when it did it."""
     first = batch.links[0]
-    part = batch.part_id if first is seen.trace else getrandbits(64) or 1
+    part = batch.part_id if first is seen.trace else new_id(64)
     taken = int(batch.taken * 1e9) + offset_ns
     concluded = int((batch.concluded or seen.ended) * 1e9) + offset_ns
     told = b"".join(
