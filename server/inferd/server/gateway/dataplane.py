@@ -150,15 +150,14 @@ class Dataplane:
                 seen.enter(request, deployment.info, deployment.statistics)
             put = self._dispatcher.put_by if background else self._dispatcher.submit
             put(deployment, request)
+            return  # noqa: TRY300  # what follows is for a request that was overtaken
         except Superseded:
             pass
         except ServingError as error:
             self.refusals.count(deployment, arrived, error)
             call.fail(error)
             return
-        else:
-            return
-        # Another deployment took over while this request was admitted: admit it there. What a
+        # Another deployment took over while this one was admitted: admit it there. What a
         # subclass does to requests has been done.
         Dataplane.infer(self, call, seen, background=background)
 
