@@ -114,7 +114,8 @@ class H2load:
         self, address: str, scenario: Scenario, exchange: Exchange, requests: int
     ) -> list[str]:
         framed = exchange.transport == "grpc"
-        body = self._folder / "request"
+        # One of its own for each server: a generator that is paused reads on in its file later.
+        body = self._folder / f"request-{address}"
         body.write_bytes(_frame(exchange) + exchange.body)
         # HTTP/1.1 has one request at a time on a connection.
         clients = scenario.connections if framed else scenario.callers
