@@ -41,15 +41,19 @@ class Child:
             [sys.executable, "-c", PRELUDE + lines],
             FromWorker,
             on_message=self._hear,
-            on_exit=self.ended.append,
+            on_exit=self._end,
         )
 
     def _hear(self, message: FromWorker) -> None:
         assert isinstance(message, LoadingFailed)
         self.said.put_nowait(message.reason)
 
+    def _end(self, exit_: Exit) -> None:
+        self.ended.append(exit_)
+        self.said.put_nowait(f"it ended: {exit_}")  # for who waits for what it did not say
+
     async def hear(self) -> str:
-        """The next thing it says."""
+        """The next thing it says, or how it ended."""
         async with asyncio.timeout(BOUND):
             return await self.said.get()
 
