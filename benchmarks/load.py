@@ -57,6 +57,21 @@ class LoadResult:
         return self.requests / self.requests_per_second
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """`requests` calls to a server, from core `cpu` (None: any).
+
+    `answer` is the size in bytes of what each call must get.
+    """
+
+    address: str
+    scenario: Scenario
+    exchange: Exchange
+    requests: int
+    answer: int
+    cpu: int | None
+
+
 class H2load:
     """Posts a prepared request and counts the bytes that come back."""
 
@@ -72,62 +87,43 @@ class H2load:
         self._program = program
         self._folder = folder
 
-    def run(
-        self,
-        address: str,
-        scenario: Scenario,
-        exchange: Exchange,
-        *,
-        requests: int,
-        answer: int,
-        cpu: int | None,
-    ) -> LoadResult:
-        """Send `requests` calls from core `cpu` (None: any) and wait for all answers.
+    def run(self, calls: Calls) -> LoadResult:
+        """Send them and wait for all answers.
 
-        `answer` is the size in bytes of what each call must get. Raises `LoadError` unless every
-        call got that; an error in a gRPC trailer is found out by its missing bytes.
+        Raises `LoadError` unless every call got what it must; an error in a gRPC trailer is found
+        out by its missing bytes.
         """
         log = self._folder / "h2load.log"
         log.unlink(missing_ok=True)
-        command = self._command(address, scenario, exchange, requests)
         before = _cpu_of_children()
-        output = _finish(_start([*command, f"--log-file={log}"], cpu), _PATIENCE)
-        summary = _checked(output, exchange, requests, answer)
-        busy = (_cpu_of_children() - before) * summary.requests_per_second / requests
-        return LoadResult(requests, summary.requests_per_second, read_log(log), busy)
+        command = [*self._command(calls), f"--log-file={log}"]
+        summary = _checked(_finish(_start(command, calls.cpu), _PATIENCE), calls)
+        rate = summary.requests_per_second
+        busy = (_cpu_of_children() - before) * rate / calls.requests
+        return LoadResult(calls.requests, rate, read_log(log), busy)
 
-    def begin(
-        self,
-        address: str,
-        scenario: Scenario,
-        exchange: Exchange,
-        *,
-        requests: int,
-        answer: int,
-        cpu: int | None,
-    ) -> Load:
+    def begin(self, calls: Calls) -> Load:
         """As `run`, but while the calls go on the generator may be paused."""
-        process = _start(self._command(address, scenario, exchange, requests), cpu)
-        return Load(process, lambda output: _checked(output, exchange, requests, answer))
+        process = _start(self._command(calls), calls.cpu)
+        return Load(process, lambda output: _checked(output, calls))
 
-    def _command(
-        self, address: str, scenario: Scenario, exchange: Exchange, requests: int
-    ) -> list[str]:
+    def _command(self, calls: Calls) -> list[str]:
+        scenario, exchange = calls.scenario, calls.exchange
         framed = exchange.transport == "grpc"
         # One of its own for each server: a generator that is paused reads on in its file later.
-        body = self._folder / f"request-{address}"
+        body = self._folder / f"request-{calls.address}"
         body.write_bytes(_frame(exchange) + exchange.body)
         # HTTP/1.1 has one request at a time on a connection.
         clients = scenario.connections if framed else scenario.callers
         return [
             self._program,
-            f"--requests={requests}",
+            f"--requests={calls.requests}",
             f"--clients={clients}",
             f"--max-concurrent-streams={scenario.callers // clients}",
             f"--data={body}",
             *(f"--header={name}: {value}" for name, value in exchange.headers),
             *(_grpc_options() if framed else ("--h1",)),
-            f"http://{address}{exchange.path}",
+            f"http://{calls.address}{exchange.path}",
         ]
 
 
@@ -229,10 +225,10 @@ def _frame(exchange: Exchange) -> bytes:
     return GRPC_FRAME.pack(0, len(exchange.body)) if framed else b""
 
 
-def _checked(output: str, exchange: Exchange, requests: int, answer: int) -> Summary:
+def _checked(output: str, calls: Calls) -> Summary:
     summary = read_summary(output)
-    expected = requests * (len(_frame(exchange)) + answer)
-    check_answers(requests, summary, expected, about=exchange.sizes_vary)
+    expected = calls.requests * (len(_frame(calls.exchange)) + calls.answer)
+    check_answers(calls.requests, summary, expected, about=calls.exchange.sizes_vary)
     return summary
 
 

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from math import nan, sqrt
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, stdev
 
 import grpc
 from affinity import two_cores
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=float,
         metavar="SECONDS",
         help="take turns of so long, and --seconds in all in each start: "
-        "CPU time and throughput ten times as exact, and no p99",
+        "means and standard errors of CPU time and time that passed, several times as exact, and no p99",
     )
     given = parser.parse_args(arguments)
     cores = two_cores()
@@ -116,11 +117,7 @@ def _compare(
     samples: dict[str, list[Sample]] = {name: [] for name in variants}
     # Started anew some times: what one start has by chance is not in all samples.
     for start in range(given.starts):
-        turns = {name: _turn(name, scenario, conditions, each) for name, each in variants.items()}
-        with ExitStack() as stack:
-            for turn in turns.values():
-                stack.callback(turn.close)
-                turn.prepare()
+        with _prepared(scenario, conditions, variants) as turns:
             for number in range(given.rounds):
                 names = list(turns)
                 # Another one goes first each time: none has the quieter half of every round.
@@ -142,39 +139,47 @@ def _compare_in_slices(
         return scraper.at_work(name) if name in scraper.ops else nullcontext()
 
     taken: dict[str, list[Spent]] = {name: [] for name in variants}
-    short = replace(conditions, seconds=_WARM_UP)
     for start in range(given.starts):
-        turns = {name: _turn(name, scenario, short, each) for name, each in variants.items()}
-        with ExitStack() as stack:
-            for turn in turns.values():
-                stack.callback(turn.close)
-                turn.prepare()
+        with _prepared(scenario, replace(conditions, seconds=_WARM_UP), variants) as turns:
             runs = {name: turn.sliced(given.seconds) for name, turn in turns.items()}
             for name, spent in in_slices(runs, given.slice, beside).items():
                 taken[name].append(spent)
                 print(f"start {start}: {name:7} {spent}", file=sys.stderr, flush=True)
-    off = taken["off"]
     for name, each in taken.items():
         for figure in ("cpu_us", "passed_us"):
-            ratios = [
-                getattr(one, figure) / getattr(other, figure)
-                for one, other in zip(each, off, strict=True)
-            ]
-            told = median([getattr(one, figure) for one in each])
+            ratios = _ratios(figure, each, taken["off"])
+            error = stdev(ratios) / sqrt(len(ratios)) if len(ratios) > 1 else nan
+            told = fmean([getattr(one, figure) for one in each])
             print(
-                f"{scenario.name:10} {name:7} {figure:9} {told:9.1f} "
-                f"({median(ratios):.3f} [{min(ratios):.3f} .. {max(ratios):.3f}])",
+                f"{scenario.name:10} {name:7} {figure:9} {told:6.1f} "
+                f"({fmean(ratios):.3f} ± {error:.3f})",
                 flush=True,
             )
+
+
+@contextmanager
+def _prepared(
+    scenario: Scenario, conditions: Conditions, variants: dict[str, Options]
+) -> Iterator[dict[str, ServedTurn]]:
+    """All of them started and paused, until the context ends."""
+    turns = {name: _turn(name, scenario, conditions, each) for name, each in variants.items()}
+    with ExitStack() as stack:
+        for turn in turns.values():
+            stack.callback(turn.close)
+            turn.prepare()
+        yield turns
+
+
+def _ratios(figure: str, taken: Sequence[object], off: Sequence[object]) -> list[float]:
+    return [
+        getattr(one, figure) / getattr(other, figure) for one, other in zip(taken, off, strict=True)
+    ]
 
 
 def _show(scenario: str, samples: dict[str, list[Sample]], scrapes: Sequence[float]) -> None:
     for name, taken in samples.items():
         ratios = {
-            figure: [
-                getattr(one, figure) / getattr(off, figure)
-                for one, off in zip(taken, samples["off"], strict=True)
-            ]
+            figure: _ratios(figure, taken, samples["off"])
             for figure in ("requests_per_second", "server_cpu_us", "p99_us")
         }
         told = "  ".join(

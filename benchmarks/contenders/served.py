@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from expected import expected_answer
-from load import Load, LoadError, LoadResult, warm_up
+from load import Calls, LoadError, LoadResult, warm_up
 from scenarios import Scenario
 from wires.call import CallFailed, Floats, check_answer
 from wires.exchange import Exchange
@@ -107,7 +107,8 @@ class ServedTurn:
         """Requests for about `seconds`, a slice of time after another; begins paused."""
         assert self._server is not None
         requests = int(self._requests * seconds / self._conditions.seconds)
-        return SlicedRun(self._server.tree, requests, lambda: self._begin(requests))
+        load, calls = self._conditions.load, self._calls(requests)
+        return SlicedRun(self._server.tree, requests, lambda: load.begin(calls))
 
     def close(self) -> None:
         """See `Turn`."""
@@ -155,24 +156,16 @@ class ServedTurn:
         elif self._server is not None:
             self._server.tree.pause()
 
-    def _begin(self, requests: int) -> Load:
+    def _calls(self, requests: int) -> Calls:
         assert self._server is not None
-        return self._conditions.load.begin(
+        return Calls(
             self._server.address,
             self._scenario,
             self._exchange,
-            requests=requests,
-            answer=self._answer,
-            cpu=self._conditions.load_cpu,
+            requests,
+            self._answer,
+            self._conditions.load_cpu,
         )
 
     def _run(self, requests: int) -> LoadResult:
-        assert self._server is not None
-        return self._conditions.load.run(
-            self._server.address,
-            self._scenario,
-            self._exchange,
-            requests=requests,
-            answer=self._answer,
-            cpu=self._conditions.load_cpu,
-        )
+        return self._conditions.load.run(self._calls(requests))

@@ -1,7 +1,7 @@
 """Servers in turns of a fraction of a second.
 
 What else a machine does comes and goes within seconds. Servers that take turns of a fifth of one are all
-disturbed alike, so what one costs beside another comes out ten times as exact as from samples of
+disturbed alike, so what one costs beside another comes out several times as exact as from samples of
 seconds; how long single requests take does not come out at all.
 """
 

@@ -20,13 +20,17 @@ WORK = "for _ in range(5_000_000): pass\nprint('all')"
 """What a generator does: some hundreds of milliseconds, of its own CPU time."""
 
 
+def started(code: str) -> subprocess.Popen[str]:
+    """Python that runs this."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
 @contextmanager
 def running(code: str) -> Iterator[subprocess.Popen[str]]:
     """Python that runs this, until the context ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with process:
+    with started(code) as process:
         try:
             yield process
         finally:
@@ -47,10 +51,7 @@ def test_one_runs_at_a_time_and_each_to_its_end() -> None:
         servers = {"one": psutil.Process(one.pid), "two": psutil.Process(two.pid)}
 
         def begin() -> Load:
-            process = subprocess.Popen(
-                [sys.executable, "-c", WORK], stdout=-1, stderr=-1, text=True
-            )
-            return Load(process, outputs.append)
+            return Load(started(WORK), outputs.append)
 
         @contextmanager
         def beside(name: str) -> Iterator[None]:
@@ -83,9 +84,7 @@ def test_a_run_that_fails_leaves_no_generator_behind() -> None:
             if error is not None:
                 raise error
 
-        processes.append(
-            subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True)
-        )
+        processes.append(started(code))
         return Load(processes[-1], check)
 
     with running(BUSY) as one, running(BUSY) as two:

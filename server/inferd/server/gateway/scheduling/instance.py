@@ -158,7 +158,7 @@ class Instance:
         if lane.observed:
             seen = observe(batch, self.index, self.device, f"{self.link_number}-{self._last}")
             if seen is not None:
-                execution.observed, trace = seen, seen.trace
+                execution.observed, trace = seen, seen.ids
         self.link.send(
             RunBatch(
                 self._last,

@@ -31,8 +31,8 @@ class TracedDataplane(Dataplane):
     ) -> Callable[[Call], None]:
         """As `Dataplane.sampled`, for one thread, too; requests to be traced are counted along.
 
-        All requests of a door come through here, nearly all of them in vain, and among other code an
-        instruction takes some 20 ns: what is done for those is written out in one function.
+        All requests of a door come through here, nearly all of them in vain, and among a server's other
+        code this takes twice what it takes in a loop: what is done for those is written out in one function.
         """
         infer, next_turn = self._infer, self._tracer.gap
         left, turn = gap(), next_turn()

@@ -78,7 +78,7 @@ class ObservedBatch:
         self.part_id, self.span_id = new_id(64), new_id(64)
 
     @property
-    def trace(self) -> bytes | None:
+    def ids(self) -> bytes | None:
         """What the worker is told: the ids of trace and span; None where no member is traced."""
         if not self.links:
             return None

@@ -105,8 +105,7 @@ class Observation:
 
     def enter(self, pending: Pending, info: DeploymentInfo, statistics: Statistics) -> None:
         """It is admitted and about to be queued, here and not where it may have been before."""
-        if self._lane is not None:
-            self.leave()
+        self.leave()
         self.model, self.version = info.model, str(info.version)
         self.rows = pending.rows
         self._pending, self._lane, self._statistics = pending, pending.lane, statistics
