@@ -3,7 +3,7 @@
 `off` serves without traces, access log and operations port, and `again` the same once more: how far it is from `off` is
 the machine's noise. `metrics` is scraped every five seconds, `traces` exports
 one request in a hundred to a collector, `log` writes a line for one in a hundred, `on` has all of them. The server's
-processes share one core, the exporting threads and the scrape among them. `--before PROGRAM` adds another `inferd`, such
+processes share one core, the exporting threads and the scrape among them, if not `--unpinned`. `--before PROGRAM` adds another `inferd`, such
 as that of an older commit.
 """
 
@@ -12,9 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -27,6 +24,7 @@ import grpc
 from affinity import two_cores
 from contenders.contender import Conditions, Sample
 from contenders.ours import ROLES
+from contenders.scraper import Scraper
 from contenders.served import ServedTurn
 from contenders.server import Launch, Server
 from contenders.slices import Spent, in_slices
@@ -40,6 +38,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from scenarios import SCENARIOS, Scenario
 from wires.exchange import oip
 
+from inferd.client import connect
+
 EXAMPLES = """\
 examples:
   .venv/bin/python benchmarks/telemetry.py --scenario linear-64 --scenario mlp-32
@@ -49,7 +49,6 @@ examples:
 """
 
 _INFERD = str(Path(sys.executable).with_name("inferd"))
-_SCRAPE_PERIOD = 5.0
 _START_LIMIT = 180.0
 _WARM_UP = 2.0
 
@@ -72,8 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="take turns of so long, and --seconds in all in each start: "
         "means and standard errors of CPU time and time that passed, several times as exact, and no p99",
     )
+    parser.add_argument(
+        "--unpinned",
+        action="store_true",
+        help="let the system place processes: on a machine with cores for all of them, "
+        "how much less is answered by one that is watched",
+    )
     given = parser.parse_args(arguments)
-    cores = two_cores()
+    cores = None if given.unpinned else two_cores()
     with tempfile.TemporaryDirectory() as folder, _collector() as endpoint:
         conditions = Conditions(
             load=H2load(Path(folder)),
@@ -144,7 +149,13 @@ def _compare_in_slices(
             runs = {name: turn.sliced(given.seconds) for name, turn in turns.items()}
             for name, spent in in_slices(runs, given.slice, beside).items():
                 taken[name].append(spent)
-                print(f"start {start}: {name:7} {spent}", file=sys.stderr, flush=True)
+                of = ", ".join(f"{role} {each:.1f}" for role, each in spent.of.items())
+                rows = _rows_per_batch(turns[name], scenario.model)
+                line = (
+                    f"start {start}: {name:7} CPU {spent.cpu_us:.1f} us ({of}), "
+                    f"passed {spent.passed_us:.1f} us; {rows:.1f} rows in a batch"
+                )
+                print(line, file=sys.stderr, flush=True)
     for name, each in taken.items():
         for figure in ("cpu_us", "passed_us"):
             ratios = _ratios(figure, each, taken["off"])
@@ -170,6 +181,13 @@ def _prepared(
         yield turns
 
 
+def _rows_per_batch(turn: ServedTurn, model: str) -> float:
+    """The mean since it was started. CPU time hangs on it, and it may settle elsewhere in each start."""
+    with turn.awake() as address, connect(address) as client:
+        (told,) = client.model(model).statistics()
+    return told.inference_count / told.execution_count
+
+
 def _ratios(figure: str, taken: Sequence[object], off: Sequence[object]) -> list[float]:
     return [
         getattr(one, figure) / getattr(other, figure) for one, other in zip(taken, off, strict=True)
@@ -190,46 +208,6 @@ def _show(scenario: str, samples: dict[str, list[Sample]], scrapes: Sequence[flo
         print(f"{scenario:10} {name:7} {told}", flush=True)
     if scrapes:
         print(f"{scenario:10} scrapes {len(scrapes)}, median {median(scrapes) * 1e3:.1f} ms")
-
-
-class Scraper:
-    """Reads the metrics of a server from time to time, as Prometheus would."""
-
-    def __init__(self) -> None:
-        self.ops: dict[str, str] = {}
-        self.seconds: list[float] = []
-        self._until_next: dict[str, float] = {}
-
-    @contextmanager
-    def at_work(self, name: str) -> Iterator[None]:
-        """Scrape the server of this name, on a thread of its own, until the context ends."""
-        over = threading.Event()
-        thread = threading.Thread(target=self._run, args=(name, over), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def _run(self, name: str, over: threading.Event) -> None:
-        # Time stands still for a server while it is paused.
-        left = self._until_next.get(name, 0.5)
-        while True:
-            began = time.monotonic()
-            if over.wait(max(left, 0.0)):
-                self._until_next[name] = left - (time.monotonic() - began)
-                return
-            left = _SCRAPE_PERIOD
-            began = time.monotonic()
-            try:
-                with urllib.request.urlopen(
-                    f"http://{self.ops[name]}/metrics", timeout=1
-                ) as answer:
-                    answer.read()
-            except TimeoutError:
-                continue  # the sample ended, and the server is paused
-            self.seconds.append(time.monotonic() - began)
 
 
 Options = Callable[[Server], tuple[str, list[str], dict[str, str]]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from expected import expected_answer
 from load import Calls, LoadError, LoadResult, warm_up
@@ -109,6 +110,16 @@ class ServedTurn:
         requests = int(self._requests * seconds / self._conditions.seconds)
         load, calls = self._conditions.load, self._calls(requests)
         return SlicedRun(self._server.tree, requests, lambda: load.begin(calls))
+
+    @contextmanager
+    def awake(self) -> Iterator[str]:
+        """Not paused while the context lasts: its address."""
+        assert self._server is not None
+        self._server.tree.resume()
+        try:
+            yield self._server.address
+        finally:
+            self._server.tree.pause()
 
     def close(self) -> None:
         """See `Turn`."""

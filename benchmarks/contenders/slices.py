@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from load import Load
 
@@ -23,10 +23,14 @@ _JITTER = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Microseconds per request: CPU time of the whole server, and time that passed while it was not paused."""
+    """Microseconds per request: CPU time of the whole server, and time that passed while it was not paused.
+
+    `of` is the CPU time of the processes of each role.
+    """
 
     cpu_us: float
     passed_us: float
+    of: Mapping[str, float] = field(default_factory=dict)
 
 
 class SlicedRun:
@@ -34,11 +38,12 @@ class SlicedRun:
 
     def __init__(self, tree: ProcessTree, requests: int, begin: Callable[[], Load]) -> None:
         """The server is paused, and all its processes run; `begin` starts the generator."""
+        self._tree = tree
         self._processes = tree.processes()
         self._requests = requests
         self._begin = begin
         self._load: Load | None = None
-        self._cpu = self._cpu_seconds()
+        self._cpu, self._cpu_of = self._cpu_seconds(), tree.role_cpu_seconds()
         self._passed = 0.0
         self.done = False
 
@@ -61,8 +66,10 @@ class SlicedRun:
 
     def spent(self) -> Spent:
         """What it took, when it is done."""
-        cpu = self._cpu_seconds() - self._cpu
-        return Spent(cpu / self._requests * 1e6, self._passed / self._requests * 1e6)
+        each = 1e6 / self._requests
+        cpu, cpu_of = self._cpu_seconds(), self._tree.role_cpu_seconds()
+        of = {role: (spent - self._cpu_of[role]) * each for role, spent in cpu_of.items()}
+        return Spent((cpu - self._cpu) * each, self._passed * each, of)
 
     def close(self) -> None:
         """End the generator of a run that is not done."""
