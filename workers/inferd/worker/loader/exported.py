@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def _read(source: ModelSource) -> ExportedProgram:
     # Without this torch falls back to running pickled code when a safe load fails.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
-        return torch.export.load(file)
+        with warnings.catch_warnings():
+            # torch 2.11 and older say it of the file's own bytes, which nothing writes to.
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            return torch.export.load(file)
     except Exception as error:
         _log.exception("the exported program could not be read", model=source.name)
         raise LoadFailed(
