@@ -107,7 +107,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="per sample; half for the loops")
     parser.add_argument(
-        "--budget", type=float, default=105.0, help="seconds after which no round begins"
+        "--budget", type=float, default=95.0, help="seconds after which no round begins"
     )
     parser.add_argument("--batch", type=int, default=MAX_BATCH, help="of the bare model")
     parser.add_argument("--depth", type=int, nargs=4, default=Task().depth, help="blocks by stage")

@@ -103,7 +103,7 @@ class H2load:
         return LoadResult(calls.requests, rate, read_log(log), busy)
 
     def begin(self, calls: Calls, log: Path | None = None) -> Load:
-        """As `run`, but while the calls go on the generator may be paused; `log` is for `read_ends`."""
+        """As `run`, but while the calls go on the generator may be paused; `log` is for `read_times`."""
         command = self._command(calls)
         if log is not None:
             log.unlink(missing_ok=True)
@@ -190,10 +190,10 @@ def read_log(path: Path) -> list[int]:
     return sorted(int(row[2]) for row in rows if row[1] == "200")
 
 
-def read_ends(path: Path) -> list[int]:
-    """When each request of the same log was answered, in microseconds since the epoch, ascending."""
+def read_times(path: Path) -> list[tuple[int, int]]:
+    """Begin and end of each request of the same log that was answered, in microseconds since the epoch."""
     rows = (line.split("\t") for line in path.read_text().splitlines())
-    return sorted(int(row[0]) + int(row[2]) for row in rows if row[1] == "200")
+    return [(int(row[0]), int(row[0]) + int(row[2])) for row in rows if row[1] == "200"]
 
 
 def check_answers(requests: int, summary: Summary, expected: int, *, about: bool) -> None:

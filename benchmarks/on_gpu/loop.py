@@ -35,13 +35,14 @@ class Bare:
     """The program as a worker of inferd loads it, with nothing of a server around it."""
 
     def __init__(self, file: str, task: Task, device: torch.device, batch: int) -> None:
+        if gpu := device.type == "cuda":
+            torch.cuda.set_device(device)  # as a worker does
         source = ModelSource(task.name, 1, "exported", file)
         self._execute = load_exported(source, device).execute
         self._device = device
         _, dtype = DATATYPES[task.input]
         rows = torch.frombuffer(bytearray(task.values(batch)), dtype=dtype)
         rows = rows.view(batch, *task.row)
-        gpu = device.type == "cuda"
         # Two of each: one batch is queued while the one before is on its way.
         self._here = [rows.pin_memory() if gpu else rows.clone() for _ in range(2)]
         self._answers = [torch.empty(batch, CLASSES, pin_memory=gpu) for _ in range(2)]

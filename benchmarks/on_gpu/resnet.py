@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +131,8 @@ def build(task: Task) -> nn.Module:
                 last = each.body[-1]
                 assert isinstance(last, nn.BatchNorm2d)
                 nn.init.constant_(last.weight, 0.25)
-    module = module.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return module.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
+    laid_out: nn.Module = module.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid_out.eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
 
 
 def exported(task: Task) -> Path:
@@ -142,7 +143,10 @@ def exported(task: Task) -> Path:
     if not stamp.exists() or stamp.read_text() != made_from:
         shutil.rmtree(folder, ignore_errors=True)
         artefact.parent.mkdir(parents=True)
-        torch.export.save(_export(task), artefact)
+        with warnings.catch_warnings():
+            # torch finds no tensor whole that is laid out channels last, and saves it all the same.
+            warnings.filterwarnings("ignore", "No complete tensor found")
+            torch.export.save(_export(task), artefact)
         stamp.write_text(made_from)
     return folder
 

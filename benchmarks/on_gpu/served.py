@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 import sys
@@ -17,7 +16,7 @@ import numpy as np
 from contenders.contender import ContenderError, percentile
 from contenders.ours import ROLES
 from contenders.server import Launch, Server
-from load import Calls, H2load, Load, LoadError, read_ends, read_log
+from load import Calls, H2load, Load, LoadError, read_times
 from prometheus_client.parser import text_string_to_metric_families
 from scenarios import Scenario
 from wires.call import CallFailed, Floats, WrongAnswer, call
@@ -160,7 +159,7 @@ class Served:
 
     def _of(self, seconds: float) -> int:
         """Requests of each generator for about so long."""
-        return max(self._scenario.callers, int(self._rate * seconds / len(self._loads)))
+        return max(2 * self._scenario.callers, int(self._rate * seconds / len(self._loads)))
 
     def _run(self, requests: int) -> tuple[float, list[int]]:
         """Answers per second, see `rate_of`, and all latencies in microseconds."""
@@ -174,9 +173,9 @@ class Served:
                 each.kill()
             end = self._server.ended() or f"says: {self._server.last_words()}"
             raise ContenderError(f"{error}; the server {end}") from error
-        ends = [read_ends(log) for _, log in self._loads]
-        rate, self._rate = rate_of(ends)
-        return rate, sorted(taken for _, log in self._loads for taken in read_log(log))
+        runs = [read_times(log) for _, log in self._loads]
+        rate, self._rate = rate_of(runs)
+        return rate, sorted(end - begin for run in runs for begin, end in run)
 
     def _first_answer(self, expected: Floats) -> int:
         give_up = time.monotonic() + _START_LIMIT
@@ -215,34 +214,31 @@ def check(answer: Floats, expected: Floats) -> None:
     """Raise `WrongAnswer` for one that is not the bare model's, as far as bfloat16 can tell."""
     if answer.size != expected.size:
         raise WrongAnswer(f"answered {answer.size} numbers, expected {expected.size}")
-    scale = float(np.abs(expected).max())
+    if not np.isfinite(answer).all() or not np.isfinite(expected).all():
+        raise WrongAnswer("the answer or the bare model's is not finite")
+    worst, scale = float(np.abs(answer - expected).max()), float(np.abs(expected).max())
     close = np.allclose(answer, expected, rtol=_TOLERANCE, atol=_TOLERANCE * scale)
-    if not math.isfinite(scale) or not (close or answer.argmax() == expected.argmax()):
-        worst = float(np.max(np.abs(answer - expected)))
+    if not close and answer.argmax() != expected.argmax():
         raise WrongAnswer(
             f"the numbers differ from the bare model's by up to {worst:g} of {scale:g}"
         )
 
 
-def rate_of(ends: Sequence[Sequence[int]]) -> tuple[float, float]:
+def rate_of(runs: Sequence[Sequence[tuple[int, int]]]) -> tuple[float, float]:
     """Answers per second of all generators together: while every one of them ran, and on the whole.
 
-    `ends` are the times of each one's answers in microseconds, ascending. For the first figure what comes
-    before all have had their first, or after one has had its last, is left out; where that is most of the
+    `runs` are each one's requests by begin and end, in microseconds. For the first figure what comes before
+    all have had their first answer, or after one has had its last, is left out; where that is most of the
     time, the first is the second.
     """
-    together = max(each[0] for each in ends), min(each[-1] for each in ends)
-    whole = min(each[0] for each in ends), max(each[-1] for each in ends)
-    on_the_whole = _rate_within(whole, ends)
-    if together[1] - together[0] < (whole[1] - whole[0]) / 2:
+    ends = [sorted(end for _, end in run) for run in runs]
+    began, ended = min(begin for run in runs for begin, _ in run), max(each[-1] for each in ends)
+    on_the_whole = sum(map(len, ends)) / max(1, ended - began) * 1e6
+    first, last = max(each[0] for each in ends), min(each[-1] for each in ends)
+    if last - first < (ended - began) / 2:
         return on_the_whole, on_the_whole
-    return _rate_within(together, ends), on_the_whole
-
-
-def _rate_within(window: tuple[int, int], ends: Sequence[Sequence[int]]) -> float:
-    begin, end = window
-    count = sum(begin < at <= end for each in ends for at in each)
-    return count / max(1, end - begin) * 1e6
+    count = sum(first < at <= last for each in ends for at in each)
+    return count / (last - first) * 1e6, on_the_whole
 
 
 def _wait(under_way: Sequence[Load]) -> None:
