@@ -32,7 +32,9 @@ _LOOK_INTERVAL = 0.1
 _PATIENCE = 60.0
 """Seconds that one run of the generators may take."""
 _WARM_UP = 8
-"""Requests of each caller."""
+"""Requests of each caller, at first."""
+_WARM_UPS, _WARM_UP_SECONDS = 2, 1.0
+"""Then so often for so long: each new size of batch makes the GPU's library choose anew, once."""
 _SETTLE = 0.15
 """Share of a sample's requests sent uncounted before it: a paused server's caches are cold."""
 _TOLERANCE = 5e-2
@@ -127,7 +129,8 @@ class Served:
         self._answer = self._first_answer(expected)
         calls = _WARM_UP * self._scenario.callers
         self._run(calls)
-        self._run(max(calls, self._of(1.0)))
+        for _ in range(_WARM_UPS):  # the first tells too low a rate for the second to last as long
+            self._run(max(calls, self._of(_WARM_UP_SECONDS)))
         self._server.tree.pause()
 
     def sample(self, seconds: float) -> ServedSample:
