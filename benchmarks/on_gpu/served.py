@@ -36,7 +36,7 @@ _WARM_UP = 8
 _WARM_UPS, _WARM_UP_SECONDS = 2, 1.0
 """Then so often for so long: each new size of batch makes the GPU's library choose anew, once."""
 _SETTLE = 0.15
-"""Share of a sample's requests sent uncounted before it: a paused server's caches are cold."""
+"""Share of a sample's seconds with requests sent uncounted before it: a paused server's caches are cold."""
 _TOLERANCE = 5e-2
 """Of bfloat16, with other kernels for other sizes of batch."""
 
@@ -137,8 +137,11 @@ class Served:
         """Load for about so long. Raises `ContenderError`."""
         tree = self._server.tree
         tree.resume()
+        known = self._rate
+        self._run(self._of(seconds * _SETTLE))
+        # So short a run may tell too low a rate, one before that too.
+        self._rate = max(known, self._rate)
         requests = self._of(seconds)
-        self._run(max(self._scenario.callers, int(requests * _SETTLE)))
         counted, spent, loaded = self._counts(), tree.role_cpu_seconds(), _cpu_of_children()
         began = time.perf_counter()
         rate, latencies = self._run(requests)
