@@ -102,9 +102,13 @@ class H2load:
         busy = (_cpu_of_children() - before) * rate / calls.requests
         return LoadResult(calls.requests, rate, read_log(log), busy)
 
-    def begin(self, calls: Calls) -> Load:
-        """As `run`, but while the calls go on the generator may be paused."""
-        process = _start(self._command(calls), calls.cpu)
+    def begin(self, calls: Calls, log: Path | None = None) -> Load:
+        """As `run`, but while the calls go on the generator may be paused; `log` is for `read_times`."""
+        command = self._command(calls)
+        if log is not None:
+            log.unlink(missing_ok=True)
+            command.append(f"--log-file={log}")
+        process = _start(command, calls.cpu)
         return Load(process, lambda output: _checked(output, calls))
 
     def _command(self, calls: Calls) -> list[str]:
@@ -184,6 +188,12 @@ def read_log(path: Path) -> list[int]:
     """
     rows = (line.split("\t") for line in path.read_text().splitlines())
     return sorted(int(row[2]) for row in rows if row[1] == "200")
+
+
+def read_times(path: Path) -> list[tuple[int, int]]:
+    """Begin and end of each request of the same log that was answered, in microseconds since the epoch."""
+    rows = (line.split("\t") for line in path.read_text().splitlines())
+    return [(int(row[0]), int(row[0]) + int(row[2])) for row in rows if row[1] == "200"]
 
 
 def check_answers(requests: int, summary: Summary, expected: int, *, about: bool) -> None:

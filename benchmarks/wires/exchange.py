@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -48,9 +48,24 @@ def oip(
     path: str = MODEL_INFER,
 ) -> Exchange:
     """ModelInfer of the Open Inference Protocol with raw contents."""
-    message = ModelInferRequest(model_name=model or scenario.model)
-    message.inputs.add(name=input_name, datatype=DATATYPE, shape=scenario.shape)
-    message.raw_input_contents.append(scenario.values())
+    name, shape, values = model or scenario.model, scenario.shape, scenario.values()
+    return infer(name, shape, values, input_name=input_name, output_name=output_name, path=path)
+
+
+def infer(
+    model: str,
+    shape: Sequence[int],
+    values: bytes,
+    *,
+    datatype: str = DATATYPE,
+    input_name: str = INPUT,
+    output_name: str = OUTPUT,
+    path: str = MODEL_INFER,
+) -> Exchange:
+    """As `oip`, with a tensor that need not be a scenario's."""
+    message = ModelInferRequest(model_name=model)
+    message.inputs.add(name=input_name, datatype=datatype, shape=shape)
+    message.raw_input_contents.append(values)
 
     def decode(body: bytes) -> bytes:
         return _raw_output(body, output_name)

@@ -1,0 +1,1 @@
+"""What serving costs beside the bare model on a GPU: the parts of `gpu.py`."""
