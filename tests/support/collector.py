@@ -65,7 +65,7 @@ class Collector(TraceServiceServicer):
         self.endpoint = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
     def Export(  # noqa: N802  # the service's name
-        self, request: ExportTraceServiceRequest, context: object
+        self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> ExportTraceServiceResponse:
         """Keep these."""
         with self._changed:

@@ -1,15 +1,22 @@
-"""Where spans go: lines of JSON on the console."""
+"""Where spans go: lines of JSON on the console, or a collector."""
 
 from __future__ import annotations
 
 import io
 import json
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from inferd.server.gateway.tracing.exporters import ConsoleExporter
+from inferd.server.gateway.tracing.exporters import ConsoleExporter, open_exporter
+from support.collector import Collector
 
 TEXT = KeyValue(key="inferd.model", value=AnyValue(string_value="m\x1b\x7f\u202e"))
 MINE = KeyValue(key="service.name", value=AnyValue(string_value="mine"))
@@ -28,7 +35,7 @@ def test_a_line_for_each_span() -> None:
     child = spans.add(trace_id=b"\xab" * 16, span_id=b"\x02" * 8, parent_span_id=b"\x01" * 8)
     child.links.add(trace_id=b"\xcd" * 16, span_id=b"\x03" * 8)
     stream = io.StringIO()
-    ConsoleExporter(stream).export(request)
+    ConsoleExporter(stream).export(request.SerializeToString())
     assert stream.getvalue().isascii()
     assert not {"\x1b", "\x7f"} & set(stream.getvalue())
     one, other = map(json.loads, stream.getvalue().splitlines())
@@ -44,3 +51,41 @@ def test_a_line_for_each_span() -> None:
     assert other["parentSpanId"] == "01" * 8
     assert other["links"] == [{"traceId": "cd" * 16, "spanId": "03" * 8}]
     assert Span.SpanKind.Name(root.kind) == one["kind"]
+
+
+class Away(Collector):
+    """Is not there for the first that it is sent, and wants it again at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = 0
+
+    def Export(  # noqa: N802  # the service's name
+        self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
+    ) -> ExportTraceServiceResponse:
+        """Refuse once, then keep these."""
+        if not self.refused:
+            self.refused += 1
+            at_once = ("google.rpc.retryinfo-bin", RetryInfo().SerializeToString())
+            context.set_trailing_metadata((at_once,))
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+        return super().Export(request, context)
+
+
+@pytest.mark.parametrize("compression", ["", "gzip"])
+def test_a_collector_that_was_away(monkeypatch: pytest.MonkeyPatch, compression: str) -> None:
+    """It gets each span once it is there, compressed or not, over the connection made anew."""
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    spans.add(trace_id=b"\xab" * 16, span_id=b"\x01" * 8, name="a")
+    spans.add(trace_id=b"\xab" * 16, span_id=b"\x02" * 8, name="b" * 1000)
+    with Away() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        if compression:
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+        exporter = open_exporter("otlp")
+        exporter.export(request.SerializeToString())
+        exporter.export(request.SerializeToString())
+        exporter.shutdown()
+    assert collector.refused == 1
+    assert [each.name for each in collector.spans] == ["a", "b" * 1000] * 2

@@ -31,6 +31,13 @@ def parsed(rest: bytes) -> Span:
     return Span.FromString(rest)
 
 
+def spans_of(request: bytes) -> list[Span]:
+    """Those that are exported with it."""
+    (resource,) = ExportTraceServiceRequest.FromString(request).resource_spans
+    (scope,) = resource.scope_spans
+    return list(scope.spans)
+
+
 def of(number: int, size: int) -> bytes:
     """An id as spans have it."""
     return number.to_bytes(size, "big")
@@ -132,7 +139,7 @@ def test_a_request_and_its_batch() -> None:
     """Who is below whom, when, and what each tells, as it was when protobuf made the spans."""
     seen, executed = noted()
     made = SpanMaker(Resource({"a": "é", "n": -3, "b": True})).make([seen, executed], LATE)
-    (resource,) = made.resource_spans
+    (resource,) = ExportTraceServiceRequest.FromString(made).resource_spans
     assert [each.value.int_value for each in resource.resource.attributes] == [0, -3, 1]
     (scope,) = resource.scope_spans
     assert scope.scope.name == "inferd"
@@ -166,10 +173,10 @@ def test_what_cannot_be_written_costs_the_others_nothing() -> None:
     seen.request_id = "\ud800"
     with capture_logs() as told:
         made = SpanMaker(Resource({})).make([seen, executed], LATE)
-    assert [each.name for each in made.resource_spans[0].scope_spans[0].spans] == ["execute"]
+    assert [each.name for each in spans_of(made)] == ["execute"]
     assert [each["event"] for each in told] == ["spans are lost"]
     failed, _ = noted()
     failed.error = QueueFull("the caller's text")
     made = SpanMaker(Resource({})).make([failed], LATE)
-    (root, *_) = made.resource_spans[0].scope_spans[0].spans
+    (root, *_) = spans_of(made)
     assert root.status == Status(code=Status.STATUS_CODE_ERROR, message="QUEUE_FULL")

@@ -32,12 +32,12 @@ class Kept:
         self.names: list[str] = []
         self._fails = fails
 
-    def export(self, spans: ExportTraceServiceRequest) -> None:
+    def export(self, spans: bytes) -> None:
         """Keep them."""
         if self._fails:
             self._fails = False
             raise OSError("no such luck")
-        (resource,) = spans.resource_spans
+        (resource,) = ExportTraceServiceRequest.FromString(spans).resource_spans
         (scope,) = resource.scope_spans
         self.names += [each.name for each in scope.spans]
 

@@ -6,18 +6,24 @@ import sys
 from typing import Any, Literal, Protocol, TextIO
 
 from google.protobuf.json_format import MessageToDict
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    DESCRIPTOR,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from inferd.core.telemetry.ecs import encode
 
+_EXPORT = f"/{DESCRIPTOR.services_by_name['TraceService'].full_name}/Export"
+
 
 class Exporter(Protocol):
     """Takes spans in the format of OTLP, on one thread."""
 
-    def export(self, spans: ExportTraceServiceRequest) -> object:
-        """Send them. A collector that does not take them is logged, not raised."""
+    def export(self, spans: bytes) -> object:
+        """Send a serialised ExportTraceServiceRequest. A collector that does not take them is logged, not raised."""
 
     def shutdown(self) -> None:
         """Let go of what was opened."""
@@ -30,11 +36,11 @@ class ConsoleExporter:
         """`stream` is stderr if not given."""
         self._stream = stream or sys.stderr
 
-    def export(self, spans: ExportTraceServiceRequest) -> None:
+    def export(self, spans: bytes) -> None:
         """Write them."""
         lines = [
             encode(_readable(span) | {"resource": _attributes(resource.resource)}) + "\n"
-            for resource in spans.resource_spans
+            for resource in ExportTraceServiceRequest.FromString(spans).resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
         ]
@@ -58,19 +64,32 @@ def _otlp() -> Exporter:
     )
 
     class Encoded(OTLPSpanExporter):
-        """The exporter, with its variables, TLS, retries and compression, for what is encoded already."""
+        """The exporter, with its variables, TLS, retries and compression, for what is serialised already."""
 
-        def _translate_data(self, data: Any) -> ExportTraceServiceRequest:
-            encoded: ExportTraceServiceRequest = data
-            return encoded
+        def _initialize_channel_and_stub(self) -> None:
+            self._stub: Any = _Collector
+            super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]
 
-        def _count_data(self, data: Any) -> int:
-            return sum(
-                len(scope.spans) for each in data.resource_spans for scope in each.scope_spans
-            )
+        def _translate_data(self, data: Any) -> Any:
+            return data
+
+        def _count_data(self, _: Any) -> int:
+            return 0  # for metrics of its own, which a gateway keeps none of
 
     exporter: Any = Encoded()
     return exporter  # type: ignore[no-any-return]  # takes what `_translate_data` gives back
+
+
+class _Collector:
+    """As the generated stub, but sends what it is given as it is.
+
+    Made into messages first, to be serialised anew, spans took the thread a quarter to a half as long again.
+    """
+
+    def __init__(self, channel: Any) -> None:
+        self.Export = channel.unary_unary(
+            _EXPORT, response_deserializer=ExportTraceServiceResponse.FromString
+        )
 
 
 def _readable(span: Span) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import (
@@ -77,8 +76,8 @@ class SpanMaker:
         ).SerializeToString()
         self._scope = ScopeSpans(scope=InstrumentationScope(name="inferd")).SerializeToString()
 
-    def make(self, over: Iterable[Over], offset_ns: int) -> ExportTraceServiceRequest:
-        """The spans of requests and batches, in their order.
+    def make(self, over: Iterable[Over], offset_ns: int) -> bytes:
+        """The spans of requests and batches, in their order: a serialised ExportTraceServiceRequest.
 
         `offset_ns` is what the wall clock is ahead of the monotonic one, in nanoseconds.
         """
@@ -91,9 +90,7 @@ class SpanMaker:
                     spans.append(_batch(each, offset_ns))
             except Exception as error:  # the last resort: the others want their spans, too
                 _log.error("spans are lost", exc_info=error)
-        return ExportTraceServiceRequest.FromString(
-            otlp_wire.request(self._resource, self._scope, spans)
-        )
+        return otlp_wire.request(self._resource, self._scope, spans)
 
 
 def _request(seen: Observation, offset_ns: int) -> bytes:

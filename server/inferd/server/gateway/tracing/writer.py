@@ -23,7 +23,7 @@ PERIOD = 1.0
 AT_ONCE = 256
 """Requests and batches exported together, some five spans each: of a request alone in its batch, eight and one.
 
-To send 128 of them took 1.1 ms, besides putting them together."""
+To send 128 of them takes 0.2 to 0.4 ms, besides putting them together, which takes four times that."""
 
 _LAST = 3.0
 """Seconds for what is left when the gateway ends; its collector may be gone."""
