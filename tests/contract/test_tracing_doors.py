@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 import grpc
 from structlog.testing import capture_logs
 
-from support.calls import ROWS, rows
+from support.bulk import BulkConversation
+from support.calls import ROWS, call, rows
 from support.collector import CALLER, SAMPLED, TRACE, UNSAMPLED, Collector, check_whole
 from support.conversation import Conversation
 from support.decoupled import asked, deploy
@@ -16,6 +17,9 @@ from support.gateway import GatewayUnderTest
 from support.generating_worker import GeneratingWorker
 from support.http import ask as ask_http
 from support.link_worker import LinkWorker
+
+_EACH = 40
+"""Requests of which half are drawn: not one in 2^40 times none of them."""
 
 Traced = Callable[..., AbstractContextManager[tuple[GatewayUnderTest, grpc.Channel]]]
 
@@ -90,6 +94,33 @@ def test_what_http_refuses_is_traced_like_the_rest(traced: Traced, collector: Co
     assert [each.get("span_id") for each in logged] == [
         *(each.id for each in roots), None, None,
     ]  # fmt: skip
+
+
+def test_what_is_logged_is_traced_first(traced: Traced, collector: Collector) -> None:
+    """Whichever door it came through: with the same share of both each line leads to a trace, and
+    nothing else is traced, so that half of the requests are.
+    """
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}
+    with (
+        capture_logs() as lines,
+        traced(0.5, http=True, access_log=0.5) as (gateway, channel),
+    ):
+        gateway.deploy("m", ROWS, [LinkWorker()])
+        stream, bulk = Conversation(channel), BulkConversation(channel)
+        bulk.opened()
+        for number in range(_EACH):
+            call(channel, rows([[1]], id="unary"))
+            stream.send(rows([[1]], id="stream"))
+            bulk.send(number, rows([[1]], model="", id="bulk"))
+            ask_http(gateway.http, "/v2/models/m/infer", {"inputs": [tensor], "id": "http"})
+        for each in (stream, bulk):
+            each.half_close()
+            assert len(each.rest()) == _EACH
+    roots = collector.roots()
+    logged = [each for each in lines if each.get("dataset") == "inferd.access"]
+    found = {each["span_id"]: (each["trace_id"], each["request_id"]) for each in logged}
+    assert found == {each.id: (each.trace, each.attributes["inferd.request_id"]) for each in roots}
+    assert {door for _, door in found.values()} == {"unary", "stream", "bulk", "http"}
 
 
 def test_over_http_the_header_counts(traced: Traced, collector: Collector) -> None:

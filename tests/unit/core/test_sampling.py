@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from inferd.core.telemetry.sampling import gaps, in_turn, never
+from inferd.core.telemetry.sampling import Turns, gaps, in_turn, never
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,12 @@ def test_whose_turn_it_is_goes_elsewhere() -> None:
         hand(each)
     assert (rarely, usually) == ([2, 3, 6], [1, 4, 5, 7, 8])
     assert in_turn(never, rarely.append, print) is print
+
+
+def test_a_turn_comes_at_the_end_of_each_gap() -> None:
+    """And the next gap begins there."""
+    lengths = iter([2, 1, 3, 9])
+    turns = Turns(lambda: next(lengths))
+    assert [turns.comes() for _ in range(8)] == [
+        False, True, True, False, False, True, False, False,
+    ]  # fmt: skip

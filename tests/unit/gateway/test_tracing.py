@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from typing import Any, NoReturn
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from structlog.testing import capture_logs
@@ -121,6 +123,30 @@ def test_the_share_is_drawn_for_requests_without_a_context() -> None:
     assert [tracer.decide(each) is not None for each in asked] == [
         True, False, False, True, False, True,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("share", "logged", "of_logged", "of_others"),
+    [
+        (0.25, 0.25, 1.0, 0.0),
+        (0.4, 0.2, 1.0, 0.25),  # 0.2 + 0.8 / 4
+        (0.1, 0.2, 0.5, 0.0),
+        (0.3, 0.0, None, 0.3),
+        (0.3, 1.0, 0.3, None),
+        (1.0, 0.5, 1.0, 1.0),
+        (0.0, 0.5, 0.0, 0.0),
+    ],
+)
+def test_those_with_a_line_come_first(
+    share: float, logged: float, of_logged: float | None, of_others: float | None
+) -> None:
+    """The share is that of all requests; what it does not need for those with a line is for others."""
+    chance = random.Random(1).random
+    tracer = Tracer(share, lambda over: None, logged=logged, chance=chance)
+    for line, expected in ((True, of_logged), (False, of_others)):
+        if expected is not None:  # there are such requests
+            asked = [tracer.decide((), logged=line) is not None for _ in range(20_000)]
+            assert sum(asked) / len(asked) == pytest.approx(expected, abs=0.01)
 
 
 def test_what_is_too_much_is_dropped_and_told_once() -> None:

@@ -54,3 +54,22 @@ def in_turn(
         rarely(thing)
 
     return hand
+
+
+class Turns:
+    """Whose turn it is, of those that are asked about one after another; from any thread, without a lock."""
+
+    __slots__ = ("_gap", "_left")
+
+    def __init__(self, gap: Callable[[], int]) -> None:
+        """`gap` as in `gaps`."""
+        self._gap = gap
+        self._left = gap()
+
+    def comes(self) -> bool:
+        """Whether it is the next one's."""
+        self._left -= 1
+        if self._left > 0:  # two threads at once may miss a step, or take one end for two
+            return False
+        self._left = self._gap()
+        return True

@@ -12,7 +12,7 @@ from time import monotonic, time
 from urllib.parse import unquote
 
 from inferd.core.telemetry.logs import get_logger, info_each
-from inferd.core.telemetry.sampling import gaps
+from inferd.core.telemetry.sampling import Turns, gaps
 from inferd.core.telemetry.writer_thread import WriterThread
 from inferd.server.gateway.routing.table import RoutingTable
 from inferd.wire.errors import ServingError
@@ -80,7 +80,8 @@ class AccessLog:
         self._table = table
         self.gap = gaps(share, chance)
         """From one request that is logged to the next, for who counts itself."""
-        self._until_next = self.gap()
+        self.samples = Turns(self.gap).comes
+        """Whether the next request is logged."""
         # Whoever asks for it wants it, whatever else is silenced.
         logging.getLogger(_LOGGER).setLevel(logging.INFO)
         self._told = 0
@@ -92,14 +93,6 @@ class AccessLog:
             period=PERIOD,
         )
         self._thread.start()
-
-    def samples(self) -> bool:
-        """Whether the next request is logged."""
-        self._until_next -= 1
-        if self._until_next > 0:  # two threads at once may miss a step, or take one end for two
-            return False
-        self._until_next = self.gap()
-        return True
 
     def begin(
         self,

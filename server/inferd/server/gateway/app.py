@@ -290,7 +290,8 @@ def _dataplane(start: StartGateway) -> tuple[Callable[..., Dataplane], SpanWrite
     from inferd.server.gateway.tracing.writer import open_writer  # noqa: PLC0415
 
     writer = open_writer(start.tracing)
-    return partial(TracedDataplane, Tracer(start.trace_sampling, writer.put), unexpected), writer
+    tracer = Tracer(start.trace_sampling, writer.put, logged=start.access_log)
+    return partial(TracedDataplane, tracer, unexpected), writer
 
 
 def serve(control: Control) -> int:

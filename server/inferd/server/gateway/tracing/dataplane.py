@@ -34,29 +34,34 @@ class TracedDataplane(Dataplane):
         All requests of a door come through here, nearly all of them in vain, and among a server's other
         code this takes twice what it takes in a loop: what is done for those is written out in one function.
         """
-        infer, next_turn = self._infer, self._tracer.gap
-        left, turn = gap(), next_turn()
+        infer, next_turn, decide = self._infer, self._tracer.gap, self._tracer.decide_counted
+        to_line, to_turn = gap(), next_turn()
+        left = step = min(to_line, to_turn)
 
         def handle(call: Call) -> None:
-            nonlocal left, turn
+            nonlocal left, step, to_line, to_turn
             left -= 1
-            turn -= 1
-            if left and turn:
+            if left:
                 for each in call.metadata:
                     if len(each[0]) == CONTEXT_LENGTH and each[0] in CONTEXT:
                         break
                 else:
                     infer(call)
                     return
-            its_turn = not turn
+                self._follow(call, decide(call.metadata, turn=False))
+                return
+            to_line -= step
+            to_turn -= step
+            is_logged, its_turn = not to_line, not to_turn
+            if is_logged:
+                to_line = gap()
             if its_turn:
-                turn = next_turn()
-            if left:
-                decide = self._tracer.decide_counted
-                self._follow(call, decide(call.metadata, turn=its_turn))
-            else:  # and comes back to `infer`, which has a turn of its own for it
-                left = gap()
+                to_turn = next_turn()
+            left = step = min(to_line, to_turn)
+            if is_logged:  # and comes back to `infer`, where those that are have turns of their own
                 rarely(call)
+            else:
+                self._follow(call, decide(call.metadata, turn=True))
 
         return handle
 
@@ -64,11 +69,13 @@ class TracedDataplane(Dataplane):
         self, call: InferCall, seen: Observation | None = None, *, background: bool = False
     ) -> None:
         """As `Dataplane.infer`."""
-        self._follow(call, self._tracer.decide(call.metadata), background=background)
+        logged = getattr(call, "traced", None) is not None
+        trace = self._tracer.decide(call.metadata, logged=logged)
+        self._follow(call, trace, background=background)
 
     def refused(self, call: RefusedCall, model: str, version: str, error: ServingError) -> None:
         """As `Dataplane.refused`."""
-        trace = self._tracer.decide(call.metadata)
+        trace = self._tracer.decide(call.metadata, logged=call.traced is not None)
         if trace is None:
             return
         if (tell := call.traced) is not None:

@@ -13,7 +13,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from inferd.core.telemetry.sampling import gaps
+from inferd.core.telemetry.sampling import Turns, gaps
 from inferd.server.gateway.scheduling.observation.batch import ObservedBatch
 from inferd.server.gateway.scheduling.observation.request import Observation, Trace, new_id
 
@@ -45,26 +45,33 @@ class Tracer:
         share: float,
         put: Callable[[Observation | ObservedBatch], None],
         *,
+        logged: float = 0.0,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Traced is `share` of the requests that come without a context; `put` must not block."""
-        self._put = put
-        self.gap = gaps(share, chance)
-        """From one request whose turn it is to the next, for who counts itself."""
-        self._until_next = self.gap()
+        """Traced is `share` of the requests that come without a context; `put` must not block.
 
-    def decide(self, headers: Headers) -> Trace | None:
-        """The trace of a request that came with these; None for one that is not traced."""
+        Those are the requests that the access log has a line for, which are the share `logged` of all,
+        as far as `share` goes: from a line one comes to a trace. Others are traced if more are wanted.
+        """
+        self._put = put
+        more = (share - logged) / (1.0 - logged) if share > logged else 0.0
+        self.gap = gaps(more, chance)
+        """From one request whose turn it is to the next, for who counts those without a line itself."""
+        self._others = Turns(self.gap)
+        self._logged = Turns(gaps(share / logged if share < logged else 1.0, chance))
+
+    def decide(self, headers: Headers, *, logged: bool = False) -> Trace | None:
+        """The trace of a request that came with these; None for one that is not traced.
+
+        `logged`: the access log has a line for it.
+        """
         if (parent := _parent(headers)) is not None:
             return self._trace(parent) if parent.trace_flags.sampled else None
-        self._until_next -= 1
-        if self._until_next > 0:  # two doors at once may miss a step, or take one end for two
-            return None
-        self._until_next = self.gap()
-        return self._trace(None)
+        turns = self._logged if logged else self._others
+        return self._trace(None) if turns.comes() else None
 
     def decide_counted(self, headers: Headers, *, turn: bool) -> Trace | None:
-        """As `decide`, for who counts itself: `turn` is whether it is this request's."""
+        """As `decide` for one without a line, for who counts itself: `turn` is whether it is this one's."""
         parent = _parent(headers)
         wanted = turn if parent is None else parent.trace_flags.sampled
         return self._trace(parent) if wanted else None
