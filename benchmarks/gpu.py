@@ -28,7 +28,7 @@ from on_gpu.bare import BareModel
 from on_gpu.overlap import Steps, hidden_share
 from on_gpu.resnet import DATATYPES, MAX_BATCH, Task, exported
 from on_gpu.served import STAGES, Demand, Served, ServedSample, Setting
-from on_gpu.spans import Collected, collector, steps_of
+from on_gpu.spans import Collected, kept, steps_of
 from results.spread import Spread, ratios
 from wires.call import Floats, WrongAnswer
 
@@ -161,7 +161,7 @@ class Measurement:
                 break
             self._round(number, bare, servers)
             if not number and not given.no_traces:
-                collected = self._stack.enter_context(collector())
+                collected = self._stack.enter_context(kept())
                 traced = Served(setting, max(given.gateways), collected.endpoint)
                 self._traced(self._started(traced, expected, "traced"), collected)
 

@@ -2,7 +2,8 @@
 
 `off` serves without traces, access log and operations port, and `again` the same once more: how far it is from `off` is
 the machine's noise. `metrics` is scraped every five seconds, `traces` exports
-one request in a hundred to a collector, `log` writes a line for one in a hundred, `on` has all of them. The server's
+one request in a hundred to a collector, `log` writes a line for one in a hundred, `on` has all of them
+(and traces what it logs). The server's
 processes share one core, the exporting threads and the scrape among them, if not `--unpinned`. `--before PROGRAM` adds another `inferd`, such
 as that of an older commit.
 """
@@ -13,15 +14,14 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from math import nan, sqrt
 from pathlib import Path
 from statistics import fmean, median, stdev
 
-import grpc
 from affinity import two_cores
+from contenders.collector import collector
 from contenders.contender import Conditions, Sample
 from contenders.ours import ROLES
 from contenders.scraper import Scraper
@@ -30,11 +30,6 @@ from contenders.server import Launch, Server
 from contenders.slices import Spent, in_slices
 from export_models import repository
 from load import H2load
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 from scenarios import SCENARIOS, Scenario
 from wires.exchange import oip
 
@@ -79,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     cores = None if given.unpinned else two_cores()
-    with tempfile.TemporaryDirectory() as folder, _collector() as endpoint:
+    with tempfile.TemporaryDirectory() as folder, collector() as endpoint:
         conditions = Conditions(
             load=H2load(Path(folder)),
             seconds=given.seconds,
@@ -122,7 +117,7 @@ def _compare(
     samples: dict[str, list[Sample]] = {name: [] for name in variants}
     # Started anew some times: what one start has by chance is not in all samples.
     for start in range(given.starts):
-        with _prepared(scenario, conditions, variants) as turns:
+        with _prepared(scenario, conditions, variants, start) as turns:
             for number in range(given.rounds):
                 names = list(turns)
                 # Another one goes first each time: none has the quieter half of every round.
@@ -145,7 +140,8 @@ def _compare_in_slices(
 
     taken: dict[str, list[Spent]] = {name: [] for name in variants}
     for start in range(given.starts):
-        with _prepared(scenario, replace(conditions, seconds=_WARM_UP), variants) as turns:
+        warm = replace(conditions, seconds=_WARM_UP)
+        with _prepared(scenario, warm, variants, start) as turns:
             runs = {name: turn.sliced(given.seconds) for name, turn in turns.items()}
             for name, spent in in_slices(runs, given.slice, beside).items():
                 taken[name].append(spent)
@@ -170,10 +166,12 @@ def _compare_in_slices(
 
 @contextmanager
 def _prepared(
-    scenario: Scenario, conditions: Conditions, variants: dict[str, Options]
+    scenario: Scenario, conditions: Conditions, variants: dict[str, Options], start: int
 ) -> Iterator[dict[str, ServedTurn]]:
-    """All of them started and paused, until the context ends."""
-    turns = {name: _turn(name, scenario, conditions, each) for name, each in variants.items()}
+    """All of them started and paused, until the context ends; another one first at each `start`."""
+    first = start % len(variants)
+    names = [*variants][first:] + [*variants][:first]
+    turns = {name: _turn(name, scenario, conditions, variants[name]) for name in names}
     with ExitStack() as stack:
         for turn in turns.values():
             stack.callback(turn.close)
@@ -258,25 +256,6 @@ def _everything(endpoint: str, scraper: Scraper) -> Options:
         return _INFERD, [*scraped, *traced[2:], "--access-log", "0.01"], environment
 
     return options
-
-
-class _Sink(TraceServiceServicer):
-    def Export(self, request: object, context: object) -> ExportTraceServiceResponse:  # noqa: N802
-        """Take it and forget it."""
-        return ExportTraceServiceResponse()
-
-
-@contextmanager
-def _collector() -> Iterator[str]:
-    """Where traces may go."""
-    server = grpc.server(ThreadPoolExecutor(1))
-    add_TraceServiceServicer_to_server(_Sink(), server)  # type: ignore[no-untyped-call]  # generated
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.stop(None)
 
 
 if __name__ == "__main__":

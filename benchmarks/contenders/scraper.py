@@ -8,8 +8,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_PERIOD = 5.0
 _FIRST = 0.5
+"""Seconds until the first scrape."""
 
 
 class Scraper:
@@ -18,7 +18,9 @@ class Scraper:
     `ops` has the operations address of each server by name, `seconds` how long each scrape took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, period: float = 5.0) -> None:
+        """`period` in seconds, from the beginning of a scrape to that of the next."""
+        self._period = period
         self.ops: dict[str, str] = {}
         self.seconds: list[float] = []
         self._until_next: dict[str, float] = {}
@@ -43,7 +45,7 @@ class Scraper:
             if over.wait(max(left, 0.0)):
                 self._until_next[name] = left - (time.monotonic() - began)
                 return
-            left = _PERIOD
+            left = self._period
             began = time.monotonic()
             try:
                 with urllib.request.urlopen(

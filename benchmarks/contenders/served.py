@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from expected import expected_answer
-from load import Calls, LoadError, LoadResult, warm_up
+from load import Calls, Load, LoadError, LoadResult, warm_up
 from scenarios import Scenario
 from wires.call import CallFailed, Floats, check_answer
 from wires.exchange import Exchange
@@ -108,8 +109,11 @@ class ServedTurn:
         """Requests for about `seconds`, a slice of time after another; begins paused."""
         assert self._server is not None
         requests = int(self._requests * seconds / self._conditions.seconds)
-        load, calls = self._conditions.load, self._calls(requests)
-        return SlicedRun(self._server.tree, requests, lambda: load.begin(calls))
+        return SlicedRun(self._server.tree, requests, partial(self.begin, requests))
+
+    def begin(self, requests: int) -> Load:
+        """Send so many requests, without waiting for the end."""
+        return self._conditions.load.begin(self._calls(requests))
 
     @contextmanager
     def awake(self) -> Iterator[str]:

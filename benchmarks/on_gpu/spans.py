@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
+from contenders.collector import collector
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from on_gpu.overlap import Interval, Steps
 
 _STEPS = ("copy in", "compute", "copy out")
-_OPTIONS = [("grpc.max_receive_message_length", -1)]
 
 
 @dataclass(slots=True)
@@ -29,7 +20,7 @@ class Collected:
     """What has been exported to `endpoint`, unread: the server under load must not wait for it."""
 
     endpoint: str
-    exports: list[ExportTraceServiceRequest] = field(default_factory=list)
+    exports: list[ExportTraceServiceRequest]
 
     def spans(self) -> Iterator[Span]:
         """All of them."""
@@ -39,30 +30,12 @@ class Collected:
                     yield from scope.spans
 
 
-class _Keeper(TraceServiceServicer):
-    def __init__(self, collected: list[ExportTraceServiceRequest]) -> None:
-        self._collected = collected
-
-    def Export(  # noqa: N802 - the service's name
-        self, request: ExportTraceServiceRequest, context: object
-    ) -> ExportTraceServiceResponse:
-        """Keep it."""
-        self._collected.append(request)
-        return ExportTraceServiceResponse()
-
-
 @contextmanager
-def collector() -> Iterator[Collected]:
+def kept() -> Iterator[Collected]:
     """Keeps spans while its context lasts."""
-    server = grpc.server(ThreadPoolExecutor(1), options=_OPTIONS)
-    port = server.add_insecure_port("127.0.0.1:0")
-    collected = Collected(f"http://127.0.0.1:{port}")
-    add_TraceServiceServicer_to_server(_Keeper(collected.exports), server)  # type: ignore[no-untyped-call]  # generated
-    server.start()
-    try:
-        yield collected
-    finally:
-        server.stop(None)
+    exports: list[ExportTraceServiceRequest] = []
+    with collector(exports.append) as endpoint:
+        yield Collected(endpoint, exports)
 
 
 def steps_of(spans: Iterable[Span]) -> list[Steps]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -74,7 +76,7 @@ class Away(Collector):
 
 @pytest.mark.parametrize("compression", ["", "gzip"])
 def test_a_collector_that_was_away(monkeypatch: pytest.MonkeyPatch, compression: str) -> None:
-    """It gets each span once it is there, compressed or not, over the connection made anew."""
+    """It gets each span once it is there, also where it is to be compressed, over the connection made anew."""
     request = ExportTraceServiceRequest()
     spans = request.resource_spans.add().scope_spans.add().spans
     spans.add(trace_id=b"\xab" * 16, span_id=b"\x01" * 8, name="a")
@@ -89,3 +91,18 @@ def test_a_collector_that_was_away(monkeypatch: pytest.MonkeyPatch, compression:
         exporter.shutdown()
     assert collector.refused == 1
     assert [each.name for each in collector.spans] == ["a", "b" * 1000] * 2
+
+
+def test_an_exporter_with_a_stub_of_its_own_making(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets messages: no span is lost to an SDK that takes another way to its stub than ours."""
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.add(
+        trace_id=b"\xab" * 16, span_id=b"\x01" * 8, name="a"
+    )
+    with Collector() as collector, grpc.insecure_channel(collector.endpoint[7:]) as channel:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        exporter: Any = open_exporter("otlp")
+        exporter._client = TraceServiceStub(channel)
+        exporter.export(request.SerializeToString())
+        exporter.shutdown()
+    assert [each.name for each in collector.spans] == ["a"]

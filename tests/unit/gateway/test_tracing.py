@@ -145,7 +145,7 @@ def test_those_with_a_line_come_first(
     tracer = Tracer(share, lambda over: None, logged=logged, chance=chance)
     for line, expected in ((True, of_logged), (False, of_others)):
         if expected is not None:  # there are such requests
-            asked = [tracer.decide((), logged=line) is not None for _ in range(20_000)]
+            asked = [tracer.decide((), has_line=line) is not None for _ in range(20_000)]
             assert sum(asked) / len(asked) == pytest.approx(expected, abs=0.01)
 
 

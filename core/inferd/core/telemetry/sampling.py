@@ -68,8 +68,10 @@ class Turns:
 
     def comes(self) -> bool:
         """Whether it is the next one's."""
-        self._left -= 1
-        if self._left > 0:  # two threads at once may miss a step, or take one end for two
+        # Two threads at once may miss a step, or take one end for two. But at gaps of 1 everyone's turn
+        # comes: each looks at what it counted down to itself.
+        self._left = left = self._left - 1
+        if left > 0:
             return False
         self._left = self._gap()
         return True

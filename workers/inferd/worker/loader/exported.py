@@ -62,7 +62,8 @@ def _read(source: ModelSource) -> ExportedProgram:
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
         with warnings.catch_warnings():
-            # torch 2.11 and older say it of the file's own bytes, which nothing writes to.
+            # As torch 2.11 says of the file's own bytes, which nothing writes to. The filter is the whole
+            # process's, which does nothing else meanwhile.
             warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
             return torch.export.load(file)
     except Exception as error:

@@ -34,7 +34,11 @@ class TracedDataplane(Dataplane):
         All requests of a door come through here, nearly all of them in vain, and among a server's other
         code this takes twice what it takes in a loop: what is done for those is written out in one function.
         """
-        infer, next_turn, decide = self._infer, self._tracer.gap, self._tracer.decide_counted
+        infer, next_turn, decide = (
+            self._infer,
+            self._tracer.gap_between_others,
+            self._tracer.decide_counted,
+        )
         to_line, to_turn = gap(), next_turn()
         left = step = min(to_line, to_turn)
 
@@ -52,13 +56,13 @@ class TracedDataplane(Dataplane):
                 return
             to_line -= step
             to_turn -= step
-            is_logged, its_turn = not to_line, not to_turn
-            if is_logged:
+            has_line, its_turn = not to_line, not to_turn
+            if has_line:
                 to_line = gap()
             if its_turn:
                 to_turn = next_turn()
             left = step = min(to_line, to_turn)
-            if is_logged:  # and comes back to `infer`, where those that are have turns of their own
+            if has_line:  # and comes back to `infer`, where those with a line have their own turns
                 rarely(call)
             else:
                 self._follow(call, decide(call.metadata, turn=True))
@@ -69,16 +73,16 @@ class TracedDataplane(Dataplane):
         self, call: InferCall, seen: Observation | None = None, *, background: bool = False
     ) -> None:
         """As `Dataplane.infer`."""
-        logged = getattr(call, "traced", None) is not None
-        trace = self._tracer.decide(call.metadata, logged=logged)
+        trace = self._tracer.decide(call.metadata, has_line=_told(call) is not None)
         self._follow(call, trace, background=background)
 
     def refused(self, call: RefusedCall, model: str, version: str, error: ServingError) -> None:
         """As `Dataplane.refused`."""
-        trace = self._tracer.decide(call.metadata, logged=call.traced is not None)
+        tell = _told(call)
+        trace = self._tracer.decide(call.metadata, has_line=tell is not None)
         if trace is None:
             return
-        if (tell := call.traced) is not None:
+        if tell is not None:
             tell(*_ids(trace).values())
         seen = Observation(call.method, call.began, trace)
         seen.read(model, version, "")
@@ -91,13 +95,19 @@ class TracedDataplane(Dataplane):
             return
         # A request over HTTP has been read for some time when it comes here.
         seen = Observation(call.method, getattr(call, "began", None) or monotonic(), trace)
-        if (tell := getattr(call, "traced", None)) is not None:  # it is logged, too
-            tell(**_ids(trace))
+        if (tell := _told(call)) is not None:
+            tell(*_ids(trace).values())
         call = observed(call, seen)
         try:
             self._infer(call, seen, background=background)
         except Exception as error:  # the last resort, here where its trace is known
             call.fail(self._unexpected(error, call.method, **_ids(trace)))
+
+
+def _told(call: object) -> Callable[[str, str], None] | None:
+    """What is told the ids of a trace: the line that the access log has for this request; None without one."""
+    told: Callable[[str, str], None] | None = getattr(call, "traced", None)
+    return told
 
 
 def _ids(trace: Trace) -> dict[str, str]:

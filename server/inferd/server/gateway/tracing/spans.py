@@ -1,6 +1,6 @@
 """The spans of what was noted, made after the fact in the format that they are exported in (OTLP).
 
-Neither as the SDK's spans nor as protobuf's messages, which took twenty and three times as long, on a
+Neither as the SDK's spans nor as protobuf's messages, which took twenty and three times as long and more, on a
 thread that takes the interpreter from requests: they are put together from pieces (`otlp_wire`).
 """
 

@@ -55,19 +55,19 @@ class Tracer:
         """
         self._put = put
         more = (share - logged) / (1.0 - logged) if share > logged else 0.0
-        self.gap = gaps(more, chance)
-        """From one request whose turn it is to the next, for who counts those without a line itself."""
-        self._others = Turns(self.gap)
-        self._logged = Turns(gaps(share / logged if share < logged else 1.0, chance))
+        self.gap_between_others = gaps(more, chance)
+        """Of those without a line, from one whose turn it is to the next, for who counts them itself."""
+        self._others = Turns(self.gap_between_others)
+        self._with_line = Turns(gaps(share / logged if share < logged else 1.0, chance))
 
-    def decide(self, headers: Headers, *, logged: bool = False) -> Trace | None:
+    def decide(self, headers: Headers, *, has_line: bool = False) -> Trace | None:
         """The trace of a request that came with these; None for one that is not traced.
 
-        `logged`: the access log has a line for it.
+        `has_line`: the access log has one for it.
         """
         if (parent := _parent(headers)) is not None:
             return self._trace(parent) if parent.trace_flags.sampled else None
-        turns = self._logged if logged else self._others
+        turns = self._with_line if has_line else self._others
         return self._trace(None) if turns.comes() else None
 
     def decide_counted(self, headers: Headers, *, turn: bool) -> Trace | None:
