@@ -102,7 +102,7 @@ def test_an_exporter_with_a_stub_of_its_own_making(monkeypatch: pytest.MonkeyPat
     with Collector() as collector, grpc.insecure_channel(collector.endpoint[7:]) as channel:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         exporter: Any = open_exporter("otlp")
-        exporter._client = TraceServiceStub(channel)
+        exporter._client = TraceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         exporter.export(request.SerializeToString())
         exporter.shutdown()
     assert [each.name for each in collector.spans] == ["a"]

@@ -70,7 +70,7 @@ def _otlp() -> Exporter:
             self._stub: Any = _Collector
             super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]
 
-        def _translate_data(self, data: bytes) -> Any:
+        def _translate_data(self, data: Any) -> Any:
             # Where a later SDK makes its stub in another way, that one wants a message.
             bare = isinstance(self._client, _Collector)
             return data if bare else ExportTraceServiceRequest.FromString(data)
